@@ -1,0 +1,1 @@
+"""Temporal adapters: thin, no policy, no SDK logic."""

@@ -1,0 +1,90 @@
+"""Every error that Firebreak raises on purpose; each speaks to the operator.
+
+FirebreakError
+├── UsageError                 bad input: exit code 2, nothing done
+│   ├── InventoryError
+│   └── SettingsError
+├── GuardError                 refused before the first change: exit code 4
+│   └── MissingPermissionError
+├── ContainmentError           something in the run could not be done or proved: exit code 3
+│   ├── PermanentCloudError    retrying cannot help
+│   ├── TransientCloudError    throttling, 5xx, network: retried
+│   └── Irreversible           the measure cannot be undone, by name
+└── EvidenceError              evidence is missing, altered or not trusted: exit code 3
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FirebreakError(Exception):
+    """What happened, to which resource, and what to do next."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, resource: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.resource = resource
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One paragraph for the operator."""
+        parts = [self.message]
+        if self.resource and self.resource not in self.message:
+            parts.append(f"[{self.resource}]")
+        if self.remedy:
+            parts.append(f"Next: {self.remedy}")
+        return " ".join(parts)
+
+
+class UsageError(FirebreakError):
+    """The request itself is wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class InventoryError(UsageError):
+    """The inventory file cannot be used; the message names file and line."""
+
+
+class SettingsError(UsageError):
+    """A setting is missing or malformed; the message names the variable."""
+
+
+class GuardError(FirebreakError):
+    """Refused before the first change."""
+
+    exit_code = 4
+
+
+class MissingPermissionError(GuardError):
+    """The responder lacks a permission that the plan needs."""
+
+
+class ContainmentError(FirebreakError):
+    """A step could not be done or could not be proved."""
+
+    exit_code = 3
+
+
+class PermanentCloudError(ContainmentError):
+    """The cloud refused in a way that trying again cannot change."""
+
+
+class TransientCloudError(ContainmentError):
+    """The cloud was busy or out of reach; trying again may work."""
+
+    retryable = True
+
+
+class Irreversible(ContainmentError):  # noqa: N818 - the design's word, read as a statement
+    """The measure has no way back, by design."""
+
+
+class EvidenceError(FirebreakError):
+    """Evidence is missing, altered, unlocked or signed by a key that is not trusted."""
+
+    exit_code = 3

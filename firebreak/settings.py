@@ -1,0 +1,98 @@
+"""Settings: read once from ``FIREBREAK_*`` variables, frozen, and passed down.
+
+Nested names use a double underscore, for example ``FIREBREAK_PROOF__CONSECUTIVE=3``. Temporal's address
+comes from Temporal's own variables (``TEMPORAL_ADDRESS``, ...), credentials from each SDK's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from firebreak.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvidenceSettings(_Section):
+    """Where evidence is kept and who signs it."""
+
+    store: str = ""
+    """Uri of the immutable store, for example ``s3://evidence-bucket/firebreak``."""
+    access: dict[str, str] = Field(default_factory=dict)
+    """How to reach the evidence account; the keys are the provider's (AWS: role_arn, external_id, region)."""
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    retention_mode: Literal["GOVERNANCE", "COMPLIANCE"] = "COMPLIANCE"
+    signing_key: str = ""
+    """``file:PATH`` of a PEM private key, or ``awskms:KEY_ARN``. Drills use ``drill_signing_key``."""
+    drill_signing_key: str = ""
+    seal_key: str = ""
+    """``awskms:KEY_ARN`` that encrypts short-lived probe sessions in the store."""
+
+
+class ProofSettings(_Section):
+    """How often an observation must repeat before it counts."""
+
+    consecutive: Annotated[int, Field(ge=1, le=20)] = 3
+    """Denials in a row that a live probe needs."""
+    spacing_seconds: Annotated[float, Field(ge=0.05, le=60)] = 5.0
+    """Time between two observations. With 3 in a row: IAM's propagation is spanned for 10 s."""
+
+
+class GuardSettings(_Section):
+    """What containment refuses to touch."""
+
+    protected_principals: tuple[str, ...] = ()
+    """ARNs or ids of break-glass and shared administration identities."""
+    max_targets: Annotated[int, Field(ge=1)] = 100
+    sandbox_accounts: tuple[str, ...] = ()
+    """The only accounts that a drill may touch."""
+
+
+class WorkerSettings(_Section):
+    """Capacity of one worker process."""
+
+    threads: Annotated[int, Field(ge=1, le=1000)] = 48
+    """Blocking SDK calls at one time."""
+    activities: Annotated[int, Field(ge=1, le=10_000)] = 400
+    """Activities in progress at one time; most of them wait between two observations."""
+    metrics_address: str = ""
+    """``HOST:PORT`` for Prometheus metrics; empty for none."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured, with production defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FIREBREAK_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    inventory: Path = Path("workloads.yaml")
+    task_queue: str = "firebreak"
+    """Queue of the workflows; activities of a cloud use ``<task_queue>-<cloud>``."""
+    payload_keys: dict[str, SecretStr] = Field(default_factory=dict)
+    """Key id to base64 AES-256 key; when set, Temporal payloads and failures are encrypted."""
+    payload_key_id: str = ""
+    """The key that encrypts; the others still decrypt."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    evidence: EvidenceSettings = EvidenceSettings()
+    proof: ProofSettings = ProofSettings()
+    guard: GuardSettings = GuardSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+def load_settings() -> Settings:
+    """Read the environment once; raises SettingsError naming each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"FIREBREAK_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise SettingsError(f"invalid settings: {problems}", remedy="correct the environment variables") from error

@@ -1,0 +1,1 @@
+"""Durable workflows: deterministic, no SDK imports."""
