@@ -1,0 +1,248 @@
+"""What a run says about itself: the plan, each step's outcome, and the public status document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from firebreak.model import (
+    CONTAINMENT_TARGET,
+    Budgets,
+    Cloud,
+    Consent,
+    Finding,
+    FrozenModel,
+    Mode,
+    Phase,
+    Stored,
+    Target,
+    Verdict,
+)
+
+PersonName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
+Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Trigger(FrozenModel):
+    """Why a containment was asked for. Its text is evidence and never chooses a target."""
+
+    source: str
+    reason: Reason
+    requested_by: PersonName
+    received_at: AwareDatetime
+    confirmed: bool = False
+    """The source says that the compromise is confirmed."""
+
+
+class Decision(FrozenModel):
+    """What a named person decided, and why."""
+
+    by: PersonName
+    reason: Reason
+    kind: Literal["approve", "reject", "retry", "proceed", "stop", "release"]
+    decided_at: AwareDatetime | None = None
+    """Stamped by the run, never by the client."""
+    refused: str = ""
+    """Why the run did not accept it, where it did not."""
+    phase: Phase | None = None
+
+
+class RunRef(FrozenModel):
+    """A run by reference: everything an activity needs to open it."""
+
+    incident_id: IncidentId
+    cloud: Cloud
+    mode: Mode
+    triggered_at: AwareDatetime
+    workload: Stored
+    """The frozen workload in the evidence store."""
+
+
+class PlannedStep(FrozenModel):
+    """One measure on one target, with its pre-state."""
+
+    measure: str
+    phase: Phase
+    target: Target
+    state: Stored
+    irreversible: str = ""
+    preserve_first: bool = False
+    last_in_release: bool = False
+    blast_radius: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Unique within a plan."""
+        return f"{self.measure} {self.target.key}"
+
+
+class Plan(FrozenModel):
+    """What a run will do, fixed before the first change."""
+
+    run: RunRef
+    steps: tuple[PlannedStep, ...] = ()
+    refusals: tuple[str, ...] = ()
+    """Why nothing may be done; a plan with refusals has no effect."""
+    notes: tuple[str, ...] = ()
+    """What the on-call should know: shared identities, scoped denies, carried pre-states."""
+    empty_phases: dict[Phase, str] = Field(default_factory=dict)
+    """Phases in which the workload declares to have nothing, with the declared reason."""
+    consent: Consent = Consent()
+    flow_log_gate: Literal["strict", "deferred"] = "strict"
+    budgets: Budgets = Budgets()
+    stored: tuple[Stored, ...] = ()
+    """Exhibits written while planning: trigger, workload, plan."""
+
+    def of(self, phase: Phase) -> tuple[PlannedStep, ...]:
+        """The steps of one phase."""
+        return tuple(step for step in self.steps if step.phase is phase)
+
+
+class StepOutcome(FrozenModel):
+    """What one step did and what was observed."""
+
+    measure: str
+    target: Target
+    phase: Phase
+    verdict: Verdict = Verdict.PENDING
+    change: Stored | None = None
+    changed: bool = False
+    applied_at: AwareDatetime | None = None
+    proved_at: AwareDatetime | None = None
+    observations: int = 0
+    findings: tuple[Finding, ...] = ()
+    """The last observation."""
+    findings_stored: Stored | None = None
+    """Every observation, in the evidence store."""
+    awaiting_logs: bool = False
+    """All but the log evidence holds (``flow_log_gate: deferred``)."""
+    error: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the step is contained; unknown is not."""
+        return self.verdict is Verdict.CONTAINED
+
+    @property
+    def key(self) -> str:
+        """The planned step that it belongs to."""
+        return f"{self.measure} {self.target.key}"
+
+
+class MeasureStatus(FrozenModel):
+    """One measure on one target, as the public document shows it."""
+
+    name: str
+    target: str
+    verdict: Verdict
+    change: str
+    """``pending``, ``applied``, ``already in place``, ``reverted``, ``kept`` or ``failed``."""
+    error: str = ""
+    applied_at: AwareDatetime | None = None
+    proved_at: AwareDatetime | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class PhaseStatus(FrozenModel):
+    """One phase, as the public document shows it."""
+
+    phase: Phase
+    title: str
+    verdict: Verdict
+    started_at: AwareDatetime | None = None
+    verified_at: AwareDatetime | None = None
+    elapsed_seconds: float | None = None
+    budget_seconds: float
+    deviations: tuple[str, ...] = ()
+    measures: tuple[MeasureStatus, ...] = ()
+
+
+class EvidenceStatus(FrozenModel):
+    """Where the sealed package lies."""
+
+    uri: str
+    manifest_sha256: str
+
+
+class Awaiting(FrozenModel):
+    """A decision that the run waits for."""
+
+    kind: Literal["approval", "decision"]
+    phase: Phase | None = None
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+
+
+class RunStatus(FrozenModel):
+    """The public document of a run (docs: ``contain --wait --json`` and ``status --json``)."""
+
+    incident_id: str
+    workflow_id: str
+    workload_id: str
+    cloud: Cloud
+    mode: Mode
+    verdict: Verdict
+    triggered_at: AwareDatetime
+    contained_at: AwareDatetime | None = None
+    elapsed_seconds: float
+    target_seconds: float = CONTAINMENT_TARGET.total_seconds()
+    within_target: bool
+    phases: tuple[PhaseStatus, ...] = ()
+    evidence: EvidenceStatus | None = None
+    finished: bool = False
+    awaiting: Awaiting | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    alerts: int = 1
+    """Triggers recorded on this run, the first included."""
+
+
+class ContainmentInput(FrozenModel):
+    """What starts a containment: references and short text, never evidence or secrets."""
+
+    incident_id: IncidentId
+    workload_id: str
+    workload_digest: str
+    cloud: Cloud
+    mode: Mode
+    trigger: Trigger
+    task_queue: str
+    """Queue of the cloud's activities."""
+
+
+class ContainmentRecord(FrozenModel):
+    """How a run ended; what release starts from."""
+
+    status: RunStatus
+    run: RunRef | None = None
+    steps: tuple[PlannedStep, ...] = ()
+    outcomes: tuple[StepOutcome, ...] = ()
+    custody_head: str = ""
+    stored: Stored | None = None
+    """This record in the evidence store, where the package was sealed."""
+
+
+class ReleaseInput(FrozenModel):
+    """What starts a release."""
+
+    incident_id: IncidentId
+    workload_id: str
+    cloud: Cloud
+    mode: Mode
+    by: PersonName
+    approved_by: PersonName
+    reason: Reason
+    requested_at: AwareDatetime
+    record: Stored
+    task_queue: str
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    """Seconds with millisecond precision, as the public documents print them."""
+    return round((end - start).total_seconds(), 3)
