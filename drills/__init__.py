@@ -1,0 +1,1 @@
+"""Drills: rehearse the containment runbook, measure it and follow up on its gaps."""

@@ -1,0 +1,1 @@
+"""Embedded sandbox accounts used by the demo, tabletop drills and tests."""
