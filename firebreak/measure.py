@@ -70,6 +70,8 @@ class Context(Generic[AccessT]):
     access: AccessT
     """The provider's session factory: the responder's credentials for the workload's account."""
     vault: Vault
+    folder: str
+    """Vault key under which this step's exhibits go, for example ``INC-1/data/phases/4/aws.x/<target>``."""
     progress: Progress = Progress()
 
 

@@ -231,6 +231,10 @@ class Workload(FrozenModel):
     budgets: Budgets = Budgets()
     max_blast_radius: Annotated[int, Field(ge=0)] = 0
     """How many other users of a shared resource may be cut off without asking."""
+    without: dict[Literal["identities", "network", "artifacts", "evidence_sources"], str] = Field(
+        default_factory=dict
+    )
+    """Groups that the workload does not have, each with the reason; anything undeclared is a gap."""
     identities: tuple[SerializeAsAny[Resource], ...] = ()
     network: tuple[SerializeAsAny[Resource], ...] = ()
     channels: tuple[SerializeAsAny[Resource], ...] = ()

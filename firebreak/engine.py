@@ -1,0 +1,92 @@
+"""One cloud's open resources in one process: provider, evidence store, threads, frozen workloads.
+
+No Temporal: activities adapt it, and the benchmark's plain script drives it directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from firebreak.evidence.vault import Vault
+from firebreak.inventory import workload_from_json
+from firebreak.measure import Context, Measure, Progress, measure
+from firebreak.model import Cloud, FrozenModel, JsonObject, Run, Stored, Target, Workload
+from firebreak.provider import Provider, provider
+from firebreak.record import PlannedStep, RunRef
+from firebreak.settings import Settings
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Opens runs of one cloud and performs blocking calls off the event loop."""
+
+    def __init__(self, cloud: Cloud, settings: Settings) -> None:
+        self.cloud = cloud
+        self.settings = settings
+        self.pool = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix=f"firebreak-{cloud}")
+        self._workloads: dict[str, Workload] = {}
+
+    @cached_property
+    def provider(self) -> Provider:
+        """The cloud's provider; importing it loads the cloud's SDK."""
+        return provider(self.cloud)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The evidence store."""
+        return self.provider.vault(self.settings)
+
+    async def blocking(self, call: Callable[[], T]) -> T:
+        """Run a blocking SDK call in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, call)
+
+    def open(self, ref: RunRef) -> Run:
+        """The run behind a reference; the workload is read from the evidence store once per process."""
+        return Run(
+            incident_id=ref.incident_id,
+            mode=ref.mode,
+            workload=self._workload(ref.workload),
+            triggered_at=ref.triggered_at,
+        )
+
+    def context(self, run: Run, folder: str, progress: Progress | None = None) -> Context[Any]:
+        """What measures of that run work with."""
+        access = self.provider.access(run, self.settings, self.vault)
+        return Context(run=run, access=access, vault=self.vault, folder=folder, progress=progress or Progress())
+
+    def measure(self, ref: RunRef, step: PlannedStep, progress: Progress | None = None) -> Measure[Any]:
+        """The step's measure, ready to act."""
+        return measure(step.measure)(self.context(self.open(ref), folder(ref.incident_id, step), progress))
+
+    def put(self, key: str, value: FrozenModel | JsonObject | list[Any]) -> Stored:
+        """Store a JSON document as evidence."""
+        body = value.canonical() if isinstance(value, FrozenModel) else json.dumps(value, indent=1).encode()
+        return self.vault.put(key, body)
+
+    def get(self, stored: Stored) -> bytes:
+        """A small document, whole; its hash is checked."""
+        return b"".join(self.vault.read(stored))
+
+    def _workload(self, stored: Stored) -> Workload:
+        if stored.sha256 not in self._workloads:
+            self._workloads[stored.sha256] = workload_from_json(self.get(stored))
+        return self._workloads[stored.sha256]
+
+
+def slug(target: Target) -> str:
+    """A file name for a target: readable, and unique by a short hash of its whole key."""
+    tail = re.sub(r"[^A-Za-z0-9._-]+", "-", target.ref.rsplit(":", 1)[-1]).strip("-.")[-48:]
+    return f"{tail or target.kind}-{sha256(target.key.encode()).hexdigest()[:8]}"
+
+
+def folder(incident_id: str, step: PlannedStep) -> str:
+    """The vault key under which a step's exhibits lie."""
+    return f"{incident_id}/data/phases/{int(step.phase)}/{step.measure}/{slug(step.target)}"

@@ -1,0 +1,292 @@
+"""Planning: which measures on which targets, what they would cut off, and what they must restore.
+
+Reads everything before the first change. A preview makes no mutating call; a plan writes only to the
+evidence store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import AwareDatetime
+
+from firebreak import inventory
+from firebreak.engine import Engine, folder
+from firebreak.errors import ContainmentError, UsageError
+from firebreak.guard import GROUP_OF_PHASE, Candidate, refusals
+from firebreak.measure import Context, Measure, measures, now
+from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
+from firebreak.record import ContainmentInput, Plan, PlannedStep, RunRef
+
+ACTIVE = ("containing", "contained")
+"""Marker states in which a workload's present state is ours, not its own."""
+
+
+class PreviewStep(FrozenModel):
+    """One measure on one target, as ``contain --plan`` shows it."""
+
+    measure: str
+    phase: Phase
+    target: Target
+    permissions: tuple[str, ...]
+    reversible: bool
+    irreversible: str = ""
+    blast_radius: tuple[str, ...] = ()
+
+
+class Preview(FrozenModel):
+    """What a containment would do; made without a single mutating call."""
+
+    workload_id: str
+    account: str
+    region: str
+    steps: tuple[PreviewStep, ...]
+    refusals: tuple[str, ...]
+    missing_permissions: tuple[str, ...]
+
+
+class Marker(FrozenModel):
+    """Whether a workload is contained at present, and the pre-states that release would restore."""
+
+    workload_id: str
+    incident_id: str
+    status: str
+    at: AwareDatetime
+    states: dict[str, Stored]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Read-only findings about a run: every candidate step, and every reason to refuse."""
+
+    candidates: tuple[Candidate, ...]
+    refusals: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+async def preview(engine: Engine, request: ContainmentInput) -> Preview:
+    """What a containment would do. No mutating call is made, not even to the evidence store."""
+    run = _run(request, await _workload(engine, request))
+    survey = await _survey(engine, await engine.blocking(lambda: engine.context(run, "")))
+    return Preview(
+        workload_id=run.workload.id,
+        account=run.workload.account,
+        region=run.workload.region,
+        steps=tuple(_preview_step(candidate) for candidate in survey.candidates),
+        refusals=survey.refusals,
+        missing_permissions=survey.missing,
+    )
+
+
+async def plan(engine: Engine, request: ContainmentInput) -> Plan:
+    """Fix what the run will do. Refusals come back in the plan, and then nothing was written."""
+    workload = await _workload(engine, request)
+    run = _run(request, workload)
+    context = await engine.blocking(lambda: engine.context(run, f"{run.incident_id}/data/plan"))
+    survey = await _survey(engine, context)
+    refused = (*survey.refusals, *(f"the responder lacks {each}" for each in survey.missing))
+    if refused:
+        return Plan(run=_unstored_ref(request), refusals=refused)
+    marker = await engine.blocking(lambda: read_marker(engine, workload))
+    snapshots = await asyncio.gather(*(_snapshot(engine, context, c) for c in survey.candidates))
+    unusable = tuple(problem for _, problem in snapshots if problem)
+    if unusable:
+        await engine.blocking(lambda: engine.vault.forget(f"sealed/{run.incident_id}"))
+        return Plan(run=_unstored_ref(request), refusals=unusable)
+    return await _write(engine, request, run, survey, [s for s, _ in snapshots if s], marker)
+
+
+def mark(engine: Engine, made: Plan, status: str) -> Stored:
+    """Record that the workload is now ``containing``, ``contained`` or ``released``."""
+    run = engine.open(made.run)
+    return engine.put(
+        _marker_key(run.workload),
+        Marker(
+            workload_id=run.workload.id,
+            incident_id=run.incident_id,
+            status=status,
+            at=now(),
+            states={step.key: step.state for step in made.steps},
+        ),
+    )
+
+
+def read_marker(engine: Engine, workload: Workload) -> Marker | None:
+    """The newest marker of a workload, or None when it was never contained."""
+    uri = engine.vault.uri(_marker_key(workload))
+    if uri not in engine.vault.list(_marker_key(workload)):
+        return None
+    return Marker.model_validate_json(engine.get(engine.vault.find(uri)))
+
+
+async def _workload(engine: Engine, request: ContainmentInput) -> Workload:
+    loaded = await engine.blocking(lambda: inventory.load(engine.settings.inventory))
+    workload = loaded.workload(request.workload_id)
+    if workload.digest() != request.workload_digest:
+        raise UsageError(
+            f"the worker's inventory describes {workload.id} differently from the one that was triggered on",
+            resource=str(engine.settings.inventory),
+            remedy="give the worker and the caller the same inventory file, and trigger again",
+        )
+    return workload
+
+
+def _run(request: ContainmentInput, workload: Workload) -> Run:
+    return Run(
+        incident_id=request.incident_id,
+        mode=request.mode,
+        workload=workload,
+        triggered_at=request.trigger.received_at,
+    )
+
+
+async def _survey(engine: Engine, context: Context[Any]) -> Survey:
+    found = await asyncio.gather(
+        *(_candidates(engine, kind(context)) for kind in measures(engine.cloud) if kind.applies_to(context.run.workload))
+    )
+    candidates = tuple(candidate for some in found for candidate in some)
+    own = await engine.blocking(lambda: engine.provider.own_principals(context.access))
+    refused = refusals(context.run, candidates, own, engine.settings.guard)
+    needs = [(kind, target) for kind, target, _ in candidates]
+    missing = await engine.blocking(lambda: engine.provider.missing_permissions(context.access, needs))
+    return Survey(candidates, refused, missing)
+
+
+async def _candidates(engine: Engine, measure: Measure[Any]) -> list[Candidate]:
+    declared = measure.applies_to(measure.run.workload)
+    found = await asyncio.gather(*(engine.blocking(lambda t=target: measure.discover(t)) for target in declared))
+    targets = list({target.key: target for some in found for target in some}.values())
+    radii = await asyncio.gather(*(engine.blocking(lambda t=target: measure.blast_radius(t)) for target in targets))
+    return [(type(measure), target, radius) for target, radius in zip(targets, radii, strict=True)]
+
+
+async def _snapshot(
+    engine: Engine, context: Context[Any], candidate: Candidate
+) -> tuple[State | None, str]:
+    kind, target, _ = candidate
+    try:
+        values = await engine.blocking(lambda: kind(context).snapshot(target))
+    except ContainmentError as error:
+        if error.retryable:
+            raise
+        return None, f"{kind.name} cannot be used on {target.ref}: {error}"
+    return State(measure=kind.name, target=target, taken_at=now(), values=values), ""
+
+
+async def _write(
+    engine: Engine,
+    request: ContainmentInput,
+    run: Run,
+    survey: Survey,
+    states: list[State],
+    marker: Marker | None,
+) -> Plan:
+    data = f"{run.incident_id}/data"
+    workload, trigger = await asyncio.gather(
+        engine.blocking(lambda: engine.put(f"{data}/workload.json", run.workload)),
+        engine.blocking(lambda: engine.put(f"{data}/trigger/trigger.json", request.trigger)),
+    )
+    ref = RunRef(
+        incident_id=run.incident_id,
+        cloud=engine.cloud,
+        mode=run.mode,
+        triggered_at=run.triggered_at,
+        workload=workload,
+    )
+    steps = await asyncio.gather(
+        *(
+            _planned(engine, ref, candidate, state, marker)
+            for candidate, state in zip(survey.candidates, states, strict=True)
+        )
+    )
+    made = Plan(
+        run=ref,
+        steps=tuple(steps),
+        notes=_notes(run, survey, marker),
+        empty_phases=_empty(run, survey),
+        consent=run.workload.consent,
+        flow_log_gate=run.workload.flow_log_gate,
+        budgets=run.workload.budgets,
+    )
+    stored = await engine.blocking(lambda: engine.put(f"{data}/plan.json", made))
+    return made.model_copy(update={"stored": (trigger, workload, stored)})
+
+
+async def _planned(
+    engine: Engine, ref: RunRef, candidate: Candidate, state: State, marker: Marker | None
+) -> PlannedStep:
+    kind, target, radius = candidate
+    step = PlannedStep(
+        measure=kind.name,
+        phase=kind.phase,
+        target=target,
+        state=ref.workload,
+        irreversible=kind.irreversible,
+        preserve_first=kind.preserve_first,
+        last_in_release=kind.last_in_release,
+        blast_radius=radius,
+    )
+    carried = await engine.blocking(lambda: _carried(engine, step, state, marker))
+    stored = await engine.blocking(lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried))
+    return step.model_copy(update={"state": stored})
+
+
+def _carried(engine: Engine, step: PlannedStep, state: State, marker: Marker | None) -> State:
+    """The pre-state to restore: the earlier one where the workload is still contained from before."""
+    if marker is None or marker.status not in ACTIVE or step.key not in marker.states:
+        return state
+    earlier = State.model_validate_json(engine.get(marker.states[step.key]))
+    return earlier.model_copy(update={"carried_from": earlier.carried_from or marker.incident_id})
+
+
+def _notes(run: Run, survey: Survey, marker: Marker | None) -> tuple[str, ...]:
+    notes = [
+        f"{kind.name} on {target.ref} also affects {', '.join(radius)}"
+        for kind, target, radius in survey.candidates
+        if radius
+    ]
+    if marker is not None and marker.status in ACTIVE:
+        notes.append(
+            f"{run.workload.id} is still contained from {marker.incident_id}: "
+            "release will restore the state from before that incident"
+        )
+    return tuple(notes)
+
+
+def _empty(run: Run, survey: Survey) -> dict[Phase, str]:
+    inhabited = {kind.phase for kind, _, _ in survey.candidates}
+    return {
+        phase: run.workload.without[group]  # type: ignore[index]  # the keys are the group names
+        for phase, group in GROUP_OF_PHASE.items()
+        if phase not in inhabited
+    }
+
+
+def _preview_step(candidate: Candidate) -> PreviewStep:
+    kind, target, radius = candidate
+    return PreviewStep(
+        measure=kind.name,
+        phase=kind.phase,
+        target=target,
+        permissions=tuple(permission.action for permission in kind.permissions),
+        reversible=not kind.irreversible,
+        irreversible=kind.irreversible,
+        blast_radius=radius,
+    )
+
+
+def _unstored_ref(request: ContainmentInput) -> RunRef:
+    nothing = Stored(uri="", version_id="", sha256=request.workload_digest, size=0)
+    return RunRef(
+        incident_id=request.incident_id,
+        cloud=request.cloud,
+        mode=request.mode,
+        triggered_at=request.trigger.received_at,
+        workload=nothing,
+    )
+
+
+def _marker_key(workload: Workload) -> str:
+    return f"workloads/{workload.cloud}-{workload.account}-{workload.id}.json"

@@ -1,0 +1,172 @@
+"""One step of a run: apply and prove, prove alone, preserve, revert. No Temporal, no policy.
+
+Every function may be called again after a crash, in another process, and then finds its earlier
+work done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import structlog
+
+from firebreak.engine import Engine, folder
+from firebreak.errors import ContainmentError, Irreversible
+from firebreak.measure import Measure, Progress, found, now
+from firebreak.model import Change, Finding, Method, State, Verdict
+from firebreak.record import PlannedStep, RunRef, StepOutcome
+
+log = structlog.get_logger("firebreak.steps")
+
+Gate = Literal["all", "prompt"]
+"""``prompt`` leaves log evidence for later (``flow_log_gate: deferred``)."""
+
+
+@dataclass
+class Streak:
+    """Counts holding observations in a row; one that does not hold starts again from nothing."""
+
+    needed: int
+    """Observations in a row that a live probe needs; other methods need one."""
+    count: int = 0
+    observations: deque[tuple[Finding, ...]] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def add(self, findings: Sequence[Finding]) -> bool:
+        """Record an observation; True when enough of them held."""
+        self.observations.append(tuple(findings))
+        self.count = self.count + 1 if findings and all(f.holds for f in findings) else 0
+        probed = any(f.method is Method.LIVE_PROBE for f in findings)
+        return self.count >= (self.needed if probed else 1)
+
+
+async def contain(
+    engine: Engine, ref: RunRef, step: PlannedStep, *, until: datetime, gate: Gate, progress: Progress
+) -> StepOutcome:
+    """Apply the step, record the change, and observe until it is proved or the time is over.
+
+    Raises PermanentCloudError or TransientCloudError when it cannot be applied.
+    """
+    measure = await engine.blocking(lambda: engine.measure(ref, step, progress))
+    change = await engine.blocking(lambda: _apply(engine, measure, step))
+    stored = await engine.blocking(lambda: engine.put(f"{folder(ref.incident_id, step)}/change.json", change))
+    log.info("measure.applied", measure=step.measure, target=step.target.key, changed=change.changed)
+    outcome = StepOutcome(
+        measure=step.measure,
+        target=step.target,
+        phase=step.phase,
+        change=stored,
+        changed=change.changed,
+        applied_at=change.applied_at,
+    )
+    return await _prove(engine, ref, measure, step, change, outcome, until=until, gate=gate)
+
+
+async def prove(
+    engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome, *, until: datetime
+) -> StepOutcome:
+    """Observe an applied step until everything holds, log evidence included, or the time is over."""
+    measure = await engine.blocking(lambda: engine.measure(ref, step))
+    stored = applied.change
+    if stored is None:
+        raise ContainmentError("nothing was applied, so there is nothing to prove", resource=step.key)
+    change = await engine.blocking(lambda: Change.model_validate_json(engine.get(stored)))
+    return await _prove(engine, ref, measure, step, change, applied, until=until, gate="all")
+
+
+async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progress) -> Change:
+    """Capture a volatile source once, before it may be lost; not a proof and not a gate."""
+    measure = await engine.blocking(lambda: _preserving(engine, ref, step, progress))
+    return await engine.blocking(lambda: _apply(engine, measure, step))
+
+
+async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome) -> StepOutcome:
+    """Undo an applied step and prove the pre-state; what is irreversible stays in force, and says so."""
+    stored = applied.change
+    if stored is None:
+        return applied.model_copy(update={"verdict": Verdict.RELEASED, "findings": (_never_applied(),)})
+    change = await engine.blocking(lambda: Change.model_validate_json(engine.get(stored)))
+    measure = await engine.blocking(lambda: engine.measure(ref, step))
+    try:
+        finding = await engine.blocking(lambda: measure.revert(change))
+    except Irreversible as kept:
+        finding = found(Method.CONFIGURATION, str(kept), holds=True, kept=True)
+    log.info("measure.reverted", measure=step.measure, target=step.target.key, holds=finding.holds)
+    verdict = Verdict.RELEASED if finding.holds else Verdict.UNPROVEN
+    return applied.model_copy(update={"verdict": verdict, "findings": (finding,), "proved_at": now()})
+
+
+def _apply(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Change:
+    state = State.model_validate_json(engine.get(step.state))
+    return measure.apply(step.target, state)
+
+
+def _preserving(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progress) -> Measure[Any]:
+    measure = engine.measure(ref, step, progress)
+    place = f"{ref.incident_id}/data/preserved/{step.measure}/{folder('', step).rsplit('/', 1)[-1]}"
+    return type(measure)(engine.context(measure.run, place, progress))
+
+
+def _never_applied() -> Finding:
+    return found(Method.CONFIGURATION, "never applied, nothing to revert", holds=True)
+
+
+async def _prove(
+    engine: Engine,
+    ref: RunRef,
+    measure: Measure[Any],
+    step: PlannedStep,
+    change: Change,
+    outcome: StepOutcome,
+    *,
+    until: datetime,
+    gate: Gate,
+) -> StepOutcome:
+    streak = Streak(engine.settings.proof.consecutive)
+    spacing = engine.settings.proof.spacing_seconds
+    proved = False
+    while True:
+        findings = await engine.blocking(lambda: _observe(measure, step, change))
+        proved = streak.add(_gating(findings, gate))
+        if proved or now().timestamp() + spacing > until.timestamp():
+            break
+        await asyncio.sleep(spacing)
+    place = f"{folder(ref.incident_id, step)}/findings.json"
+    record = [[f.model_dump(mode="json") for f in seen] for seen in streak.observations]
+    stored = await engine.blocking(lambda: engine.put(place, record))
+    log.info("measure.proved" if proved else "measure.unproven", measure=step.measure, target=step.target.key)
+    complete = all(f.holds for f in findings)
+    return outcome.model_copy(
+        update={
+            "verdict": Verdict.CONTAINED if proved and complete else Verdict.UNPROVEN,
+            "awaiting_logs": proved and not complete,
+            "proved_at": findings[-1].observed_at if proved and complete else None,
+            "findings": findings,
+            "findings_stored": stored,
+            "observations": len(streak.observations),
+        }
+    )
+
+
+def _gating(findings: tuple[Finding, ...], gate: Gate) -> tuple[Finding, ...]:
+    if gate == "all":
+        return findings
+    return tuple(f for f in findings if f.method is not Method.LOG_EVIDENCE)
+
+
+def _observe(measure: Measure[Any], step: PlannedStep, change: Change) -> tuple[Finding, ...]:
+    """One observation; a failure to observe is an inconclusive finding, never a proof."""
+    try:
+        findings = measure.verify(step.target, change)
+    except ContainmentError as error:
+        findings = ()
+        reason = f"could not observe: {error}"
+    else:
+        reason = "the measure reported no finding"
+    if findings:
+        return findings
+    return (found(Method.CONFIGURATION, reason, holds=False, inconclusive=True),)
