@@ -1,0 +1,117 @@
+"""The AWS side of the provider seam: inventory kinds, sessions, stores, and least-privilege policies."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import cast
+
+import botocore.session
+from securesystemslib.signer import Signer
+
+from firebreak.evidence.vault import Vault
+from firebreak.model import JsonObject, Mode, Resource, Run, Workload
+from firebreak.provider import Need
+from firebreak.settings import Settings
+from providers.aws import permissions
+from providers.aws.resources import KINDS
+from providers.aws.session import AwsAccess
+
+_ACCOUNT = re.compile(r"^\d{12}$")
+_ROLE = re.compile(r"^arn:aws(?:-[a-z]+)*:iam::(\d{12}):role/[\w+=,.@/-]{1,512}$")
+# STS API reference, AssumeRole, ExternalId.
+_EXTERNAL_ID = re.compile(r"^[\w+=,.@:/-]{2,1224}$")
+_ACCESS_KEYS = {"role_arn", "external_id"}
+
+
+class AwsProvider:
+    """Amazon Web Services."""
+
+    kinds: Mapping[str, Mapping[str, type[Resource]]] = KINDS
+
+    def check(self, workload: Workload) -> list[str]:
+        """Name what is wrong with account, region, access and references. No I/O beyond the SDK's own files."""
+        problems = []
+        if not _ACCOUNT.match(workload.account):
+            problems.append(f"account {workload.account!r} is not a 12-digit AWS account id")
+        if workload.region not in known_regions():
+            problems.append(f"region {workload.region!r} is not a region that this AWS SDK knows")
+        problems += _access_problems(workload)
+        for resource in workload.resources():
+            problems += _place_problems(workload, resource)
+        return problems
+
+    def access(self, run: Run, settings: Settings, vault: Vault) -> AwsAccess:  # noqa: ARG002 - provider seam
+        """Bind a run to the responder's sessions; raises GuardError for a drill outside the sandbox."""
+        return AwsAccess(run, settings)
+
+    def vault(self, settings: Settings) -> Vault:
+        """Open the S3 Object Lock store that the settings name."""
+        module = importlib.import_module("providers.aws.vault")
+        return cast("Vault", module.S3Vault.open(settings))
+
+    def signer(self, settings: Settings, mode: Mode) -> Signer:
+        """Open the key that signs evidence packages of this mode."""
+        module = importlib.import_module("providers.aws.signing")
+        return cast("Signer", module.open_signer(settings, mode))
+
+    def own_principals(self, access: AwsAccess) -> tuple[str, ...]:
+        """List the responder, the orchestrator behind it, and the evidence role."""
+        return permissions.own_principals(access)
+
+    def missing_permissions(self, access: AwsAccess, needs: Iterable[Need]) -> tuple[str, ...]:
+        """Simulate what the plan needs against the responder's policies. Read-only."""
+        return permissions.missing(access, needs)
+
+    def policies(
+        self, needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings
+    ) -> JsonObject:
+        """Write the least-privilege policy documents by role."""
+        return permissions.documents(needs, workloads, settings)
+
+
+@lru_cache(maxsize=1)
+def known_regions() -> frozenset[str]:
+    """Every region in the installed SDK's endpoint data."""
+    session = botocore.session.get_session()
+    partitions = session.get_available_partitions()
+    return frozenset(
+        region
+        for each in partitions
+        for region in session.get_available_regions("ec2", each, allow_non_regional=False)
+    )
+
+
+def _access_problems(workload: Workload) -> list[str]:
+    problems = [f"access.{key} is not known to AWS" for key in sorted(set(workload.access) - _ACCESS_KEYS)]
+    role, external_id = workload.access.get("role_arn", ""), workload.access.get("external_id", "")
+    match = _ROLE.match(role)
+    if role and not match:
+        problems.append(f"access.role_arn {role!r} is not a role ARN")
+    if match and match.group(1) != workload.account:
+        problems.append(f"access.role_arn is in account {match.group(1)}, the workload in {workload.account}")
+    if external_id and not _EXTERNAL_ID.match(external_id):
+        problems.append("access.external_id has characters that STS does not accept")
+    return problems
+
+
+def _place_problems(workload: Workload, resource: Resource) -> list[str]:
+    """Compare the account and region that an ARN carries with the workload's own."""
+    if not resource.ref.startswith("arn:"):
+        return []
+    _, _, _, region, account, *_ = (*resource.ref.split(":", 5), "", "", "")
+    problems = []
+    if account and account != workload.account:
+        problems.append(
+            f"{resource.kind} {resource.ref} is in account {account}, the workload in {workload.account}"
+        )
+    if region and region != workload.region:
+        problems.append(
+            f"{resource.kind} {resource.ref} is in region {region}, the workload in {workload.region}"
+        )
+    return problems
+
+
+PROVIDER = AwsProvider()

@@ -1,0 +1,432 @@
+"""Reach an AWS account as the responder: assumed sessions, shared clients, and one translation of errors.
+
+Endpoints, proxies and profiles are the SDK's own affair (``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ...).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError as BotoConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+
+from firebreak.errors import FirebreakError, GuardError, PermanentCloudError, TransientCloudError
+from firebreak.measure import Measure, now
+from firebreak.model import Mode, Run
+from firebreak.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_cloudtrail import CloudTrailClient
+    from types_boto3_codepipeline import CodePipelineClient
+    from types_boto3_detective import DetectiveClient
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ecr import ECRClient
+    from types_boto3_iam import IAMClient
+    from types_boto3_kms import KMSClient
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_network_firewall import NetworkFirewallClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_securityhub import SecurityHubClient
+    from types_boto3_sns import SNSClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sts import STSClient
+
+# One hour is the most that role chaining allows (IAM user guide, "Roles terms and concepts").
+SESSION_SECONDS = 3600
+REFRESH_BEFORE = timedelta(minutes=5)
+
+CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 6},
+    connect_timeout=5,
+    read_timeout=30,
+    max_pool_connections=64,
+    user_agent_extra="firebreak",
+)
+# A probe is one observation: retrying a denial or a dropped packet would only hide when it was made.
+PROBE_CONFIG = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=15))
+
+DENIED_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",  # SNS
+        "AuthorizationErrorException",
+        "KMS.AccessDeniedException",
+        "UnauthorizedOperation",  # EC2
+        "Client.UnauthorizedOperation",
+    }
+)
+DEAD_CREDENTIAL_CODES = frozenset(
+    {
+        "AuthFailure",  # EC2
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",  # S3
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }
+)
+TRANSIENT_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "ConcurrentModification",
+        "ConcurrentModificationException",
+        "EC2ThrottledException",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "OperationAborted",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ResourceInUseException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+        "Unavailable",
+    }
+)
+SERVER_ERROR = 500
+TOO_MANY_REQUESTS = 429
+
+_incident: ContextVar[str] = ContextVar("firebreak_incident", default="session")
+
+
+def error_code(error: ClientError) -> str:
+    """Read the service's error code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """Read the HTTP status of an error, 0 where there is none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def translate(error: ClientError | BotoCoreError, resource: str) -> FirebreakError:
+    """Name the error for the operator, and say whether trying again can help."""
+    if isinstance(error, ClientError):
+        return _translate_answer(error, resource)
+    if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError):
+        return TransientCloudError(f"AWS could not be reached: {error}", resource=resource)
+    return PermanentCloudError(
+        f"the AWS SDK refused the call: {error}",
+        resource=resource,
+        remedy="check the credentials and settings",
+    )
+
+
+def _translate_answer(error: ClientError, resource: str) -> FirebreakError:
+    code, status, operation = error_code(error), status_of(error), error.operation_name
+    if code in DENIED_CODES:
+        return PermanentCloudError(
+            f"the responder may not {operation}: {error}",
+            resource=resource,
+            remedy="apply the policy printed by 'firebreak permissions --cloud aws'",
+        )
+    text = f"{operation} failed: {code} ({status}): {error.response.get('Error', {}).get('Message', '')}"
+    if code in TRANSIENT_CODES or status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
+        return TransientCloudError(text, resource=resource)
+    if code in DEAD_CREDENTIAL_CODES:
+        # The next attempt assumes the role again, so an expired session heals itself.
+        return TransientCloudError(text, resource=resource, remedy="check the responder's credentials")
+    return PermanentCloudError(text, resource=resource)
+
+
+@contextmanager
+def translated(resource: str) -> Iterator[None]:
+    """Turn every SDK error raised inside into a FirebreakError about ``resource``."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error, resource) from error
+
+
+@dataclass(frozen=True)
+class _Assumed:
+    keys: ReadOnlyCredentials
+    account: str
+    expires_at: datetime
+
+
+class _Entry:
+    """The session of one incident in one role, refreshed by whoever finds it old."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.assumed: _Assumed | None = None
+
+
+class Role:
+    """A role that is assumed once per incident, so that CloudTrail names the incident in every call."""
+
+    MAX_SESSIONS = 2048
+
+    def __init__(self, arn: str, external_id: str, region: str) -> None:
+        self.arn = arn
+        self.external_id = external_id
+        self.region = region
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.Lock()
+
+    def assumed(self, incident: str) -> _Assumed:
+        """Return a session with at least some minutes to live."""
+        entry = self._entry(incident)
+        with entry.lock:
+            if entry.assumed is None or entry.assumed.expires_at - now() < REFRESH_BEFORE:
+                entry.assumed = self._assume(incident)
+            return entry.assumed
+
+    def _entry(self, incident: str) -> _Entry:
+        with self._lock:
+            entry = self._entries.pop(incident, None) or _Entry()
+            self._entries[incident] = entry  # the newest last, so that the oldest is dropped first
+            while len(self._entries) > self.MAX_SESSIONS:
+                self._entries.pop(next(iter(self._entries)))
+            return entry
+
+    def _assume(self, incident: str) -> _Assumed:
+        sts: STSClient = _default_client("sts", self.region)
+        request: dict[str, Any] = {
+            "RoleArn": self.arn,
+            "RoleSessionName": f"firebreak-{incident}"[:64],
+            "DurationSeconds": SESSION_SECONDS,
+        }
+        if self.external_id:
+            request["ExternalId"] = self.external_id
+        with translated(self.arn):
+            answer = sts.assume_role(**request)
+        issued = answer["Credentials"]
+        return _Assumed(
+            ReadOnlyCredentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["SessionToken"]),
+            answer["AssumedRoleUser"]["Arn"].split(":")[4],
+            issued["Expiration"],
+        )
+
+
+class _IncidentCredentials(Credentials):
+    """Signs each request with the session of the incident that the calling thread works on."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__("", "", method="firebreak-incident")
+        self._role = role
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return the keys of the incident at hand."""
+        return self._role.assumed(_incident.get()).keys
+
+
+class _Resolver:
+    """The SDK's credential provider, when the credentials are a role's."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> Credentials:
+        return self._credentials
+
+
+class _Clients:
+    """Clients shared by all runs of the process: making one costs far more than a call."""
+
+    MAX_CLIENTS = 512
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[Role | None, str, str], Any] = {}
+        self._loader: Any = None
+
+    def get(self, role: Role | None, service: str, region: str) -> Any:
+        key = (role, service, region)
+        client = self._clients.get(key)
+        if client is None:
+            with self._lock:  # creating a client is not thread-safe; using one is
+                client = self._clients.get(key) or self._make(role, service, region)
+                if len(self._clients) >= self.MAX_CLIENTS:
+                    self._clients.pop(next(iter(self._clients)))
+                self._clients[key] = client
+        return client
+
+    def session(self) -> botocore.session.Session:
+        """Return a fresh SDK session that shares the parsed service models."""
+        session = botocore.session.get_session()
+        if self._loader is None:
+            self._loader = session.get_component("data_loader")
+        session.register_component("data_loader", self._loader)
+        return session
+
+    def _make(self, role: Role | None, service: str, region: str) -> Any:
+        session = self.session()
+        if role is not None:
+            session.register_component("credential_provider", _Resolver(_IncidentCredentials(role)))
+        return session.create_client(service, region_name=region, config=CONFIG)
+
+
+_clients = _Clients()
+
+
+@lru_cache(maxsize=256)
+def role_of(arn: str, external_id: str, region: str) -> Role:
+    """Return the process-wide Role of these coordinates, so that its sessions and clients are shared."""
+    return Role(arn, external_id, region)
+
+
+def _default_client(service: str, region: str) -> Any:
+    return _clients.get(None, service, region)
+
+
+def role_client(
+    service: str, region: str, *, arn: str, external_id: str = "", incident: str = "evidence"
+) -> Any:
+    """Return a shared client that acts as a role; with an empty ``arn``, as the SDK's own credentials."""
+    if not arn:
+        return _default_client(service, region)
+    _incident.set(incident)
+    return _clients.get(role_of(arn, external_id, region), service, region)
+
+
+def client_with(keys: dict[str, str], service: str, region: str) -> Any:
+    """Return a client that uses one given credential; never cached, so that the secret is not kept."""
+    return _clients.session().create_client(
+        service,
+        region_name=region,
+        aws_access_key_id=keys["access_key_id"],
+        aws_secret_access_key=keys["secret_access_key"],
+        aws_session_token=keys.get("session_token") or None,
+        config=PROBE_CONFIG,
+    )
+
+
+@dataclass(frozen=True)
+class AwsAccess:
+    """The responder's way into one workload's account, for one run."""
+
+    run: Run
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        """Refuse drills outside the sandbox accounts, before any call is made."""
+        if self.run.mode is Mode.DRILL and self.account not in self.settings.guard.sandbox_accounts:
+            raise GuardError(
+                f"a drill may not touch account {self.account}",
+                resource=self.run.workload.id,
+                remedy="list the account in FIREBREAK_GUARD__SANDBOX_ACCOUNTS if it is a sandbox",
+            )
+
+    @property
+    def account(self) -> str:
+        """The workload's account id."""
+        return self.run.workload.account
+
+    @property
+    def region(self) -> str:
+        """The workload's region."""
+        return self.run.workload.region
+
+    @property
+    def role_arn(self) -> str:
+        """The responder role in the workload's account, empty for the SDK's own credentials."""
+        return self.run.workload.access.get("role_arn", "")
+
+    @overload
+    def client(self, service: Literal["cloudtrail"]) -> CloudTrailClient: ...
+    @overload
+    def client(self, service: Literal["codepipeline"]) -> CodePipelineClient: ...
+    @overload
+    def client(self, service: Literal["detective"]) -> DetectiveClient: ...
+    @overload
+    def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
+    @overload
+    def client(self, service: Literal["ec2"]) -> EC2Client: ...
+    @overload
+    def client(self, service: Literal["ecr"]) -> ECRClient: ...
+    @overload
+    def client(self, service: Literal["iam"]) -> IAMClient: ...
+    @overload
+    def client(self, service: Literal["kms"]) -> KMSClient: ...
+    @overload
+    def client(self, service: Literal["lambda"]) -> LambdaClient: ...
+    @overload
+    def client(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+    @overload
+    def client(self, service: Literal["network-firewall"]) -> NetworkFirewallClient: ...
+    @overload
+    def client(self, service: Literal["s3"]) -> S3Client: ...
+    @overload
+    def client(self, service: Literal["sagemaker"]) -> SageMakerClient: ...
+    @overload
+    def client(self, service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+    @overload
+    def client(self, service: Literal["securityhub"]) -> SecurityHubClient: ...
+    @overload
+    def client(self, service: Literal["sns"]) -> SNSClient: ...
+    @overload
+    def client(self, service: Literal["sqs"]) -> SQSClient: ...
+    @overload
+    def client(self, service: Literal["sts"]) -> STSClient: ...
+    @overload
+    def client(self, service: str) -> Any: ...
+
+    def client(self, service: str) -> Any:
+        """Return a shared client acting as the responder; raises GuardError when that is another account.
+
+        Ask for the client where it is used: asking also binds the calling thread to this run's session.
+        """
+        if not self.role_arn:
+            _require_account(_default_account(self.region), self.account)
+            return _default_client(service, self.region)
+        role = role_of(self.role_arn, self.run.workload.access.get("external_id", ""), self.region)
+        _incident.set(self.run.incident_id)
+        _require_account(role.assumed(self.run.incident_id).account, self.account)
+        return _clients.get(role, service, self.region)
+
+
+@lru_cache(maxsize=64)
+def _default_account(region: str) -> str:
+    with translated("the SDK's own credentials"):
+        return str(_default_client("sts", region).get_caller_identity()["Account"])
+
+
+def _require_account(actual: str, wanted: str) -> None:
+    if actual != wanted:
+        raise GuardError(
+            f"wrong account: the responder's session is in {actual}, the workload is in {wanted}",
+            remedy="correct account or access.role_arn in the inventory",
+        )
+
+
+class AwsMeasure(Measure[AwsAccess]):
+    """The parent of every AWS measure: adds the way to the account."""
+
+    @property
+    def access(self) -> AwsAccess:
+        """The responder's sessions for this run."""
+        return self.context.access
