@@ -1,0 +1,1 @@
+"""Emulate AWS in one process: moto with the corrections and stubs containment depends on."""
