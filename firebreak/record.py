@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
+from firebreak.evidence.custody import Head
 from firebreak.model import (
     CONTAINMENT_TARGET,
     Budgets,
@@ -119,6 +120,8 @@ class StepOutcome(FrozenModel):
     """Every observation, in the evidence store."""
     awaiting_logs: bool = False
     """All but the log evidence holds (``flow_log_gate: deferred``)."""
+    interrupted: bool = False
+    """The worker was asked to stop; another one goes on observing."""
     error: str = ""
 
     @property
@@ -217,15 +220,28 @@ class ContainmentInput(FrozenModel):
 
 
 class ContainmentRecord(FrozenModel):
-    """How a run ended; what release starts from."""
+    """How a run ended, kept in the evidence store; what release starts from."""
 
     status: RunStatus
-    run: RunRef | None = None
-    steps: tuple[PlannedStep, ...] = ()
+    plan: Plan
     outcomes: tuple[StepOutcome, ...] = ()
-    custody_head: str = ""
-    stored: Stored | None = None
-    """This record in the evidence store, where the package was sealed."""
+    custody_head: Head | None = None
+
+
+class Sealed(FrozenModel):
+    """The evidence package of a run, and the record that release starts from."""
+
+    evidence: EvidenceStatus
+    record: Stored
+    custody_head: Head
+
+
+class Ended(FrozenModel):
+    """The result of a run's workflow: small, by reference."""
+
+    incident_id: str
+    verdict: Verdict
+    sealed: Sealed | None = None
 
 
 class ReleaseInput(FrozenModel):

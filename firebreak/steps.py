@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -18,13 +18,31 @@ import structlog
 from firebreak.engine import Engine, folder
 from firebreak.errors import ContainmentError, Irreversible
 from firebreak.measure import Measure, Progress, found, now
-from firebreak.model import Change, Finding, Method, State, Verdict
+from firebreak.model import Change, Finding, Method, State, Stored, Verdict
 from firebreak.record import PlannedStep, RunRef, StepOutcome
 
 log = structlog.get_logger("firebreak.steps")
 
 Gate = Literal["all", "prompt"]
 """``prompt`` leaves log evidence for later (``flow_log_gate: deferred``)."""
+
+Pause = Callable[[float], Awaitable[bool]]
+"""Waits that many seconds; True when the process is to stop and another one should go on."""
+
+
+async def sleep(seconds: float) -> bool:
+    """Wait, without ever asking to be relieved."""
+    await asyncio.sleep(seconds)
+    return False
+
+
+@dataclass(frozen=True)
+class Polling:
+    """How long and how patiently a step is observed."""
+
+    until: datetime
+    gate: Gate = "all"
+    pause: Pause = sleep
 
 
 @dataclass
@@ -34,18 +52,20 @@ class Streak:
     needed: int
     """Observations in a row that a live probe needs; other methods need one."""
     count: int = 0
+    total: int = 0
     observations: deque[tuple[Finding, ...]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def add(self, findings: Sequence[Finding]) -> bool:
         """Record an observation; True when enough of them held."""
         self.observations.append(tuple(findings))
+        self.total += 1
         self.count = self.count + 1 if findings and all(f.holds for f in findings) else 0
         probed = any(f.method is Method.LIVE_PROBE for f in findings)
         return self.count >= (self.needed if probed else 1)
 
 
 async def contain(
-    engine: Engine, ref: RunRef, step: PlannedStep, *, until: datetime, gate: Gate, progress: Progress
+    engine: Engine, ref: RunRef, step: PlannedStep, polling: Polling, progress: Progress
 ) -> StepOutcome:
     """Apply the step, record the change, and observe until it is proved or the time is over.
 
@@ -63,25 +83,26 @@ async def contain(
         changed=change.changed,
         applied_at=change.applied_at,
     )
-    return await _prove(engine, ref, measure, step, change, outcome, until=until, gate=gate)
+    return await _prove(engine, measure, step, change, outcome, polling)
 
 
 async def prove(
-    engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome, *, until: datetime
+    engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome, polling: Polling
 ) -> StepOutcome:
-    """Observe an applied step until everything holds, log evidence included, or the time is over."""
+    """Observe an applied step until it is proved or the time is over."""
     measure = await engine.blocking(lambda: engine.measure(ref, step))
     stored = applied.change
     if stored is None:
         raise ContainmentError("nothing was applied, so there is nothing to prove", resource=step.key)
     change = await engine.blocking(lambda: Change.model_validate_json(engine.get(stored)))
-    return await _prove(engine, ref, measure, step, change, applied, until=until, gate="all")
+    return await _prove(engine, measure, step, change, applied, polling)
 
 
-async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progress) -> Change:
+async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progress) -> Stored:
     """Capture a volatile source once, before it may be lost; not a proof and not a gate."""
     measure = await engine.blocking(lambda: _preserving(engine, ref, step, progress))
-    return await engine.blocking(lambda: _apply(engine, measure, step))
+    change = await engine.blocking(lambda: _apply(engine, measure, step))
+    return await engine.blocking(lambda: engine.put(f"{measure.context.folder}/change.json", change))
 
 
 async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome) -> StepOutcome:
@@ -117,39 +138,47 @@ def _never_applied() -> Finding:
 
 async def _prove(
     engine: Engine,
-    ref: RunRef,
     measure: Measure[Any],
     step: PlannedStep,
     change: Change,
     outcome: StepOutcome,
-    *,
-    until: datetime,
-    gate: Gate,
+    polling: Polling,
 ) -> StepOutcome:
     streak = Streak(engine.settings.proof.consecutive)
-    spacing = engine.settings.proof.spacing_seconds
-    proved = False
-    while True:
-        findings = await engine.blocking(lambda: _observe(measure, step, change))
-        proved = streak.add(_gating(findings, gate))
-        if proved or now().timestamp() + spacing > until.timestamp():
-            break
-        await asyncio.sleep(spacing)
-    place = f"{folder(ref.incident_id, step)}/findings.json"
-    record = [[f.model_dump(mode="json") for f in seen] for seen in streak.observations]
-    stored = await engine.blocking(lambda: engine.put(place, record))
-    log.info("measure.proved" if proved else "measure.unproven", measure=step.measure, target=step.target.key)
+    findings, proved, relieved = await _observe_until(engine, measure, step, change, streak, polling)
     complete = all(f.holds for f in findings)
+    log.info("measure.proved" if proved else "measure.unproven", measure=step.measure, target=step.target.key)
     return outcome.model_copy(
         update={
             "verdict": Verdict.CONTAINED if proved and complete else Verdict.UNPROVEN,
             "awaiting_logs": proved and not complete,
+            "interrupted": relieved,
             "proved_at": findings[-1].observed_at if proved and complete else None,
             "findings": findings,
-            "findings_stored": stored,
-            "observations": len(streak.observations),
+            "findings_stored": await engine.blocking(lambda: _record(engine, measure, streak)),
+            "observations": outcome.observations + streak.total,
         }
     )
+
+
+async def _observe_until(
+    engine: Engine, measure: Measure[Any], step: PlannedStep, change: Change, streak: Streak, polling: Polling
+) -> tuple[tuple[Finding, ...], bool, bool]:
+    """The last findings, whether they are proof, and whether the process has to hand over."""
+    spacing = engine.settings.proof.spacing_seconds
+    while True:
+        findings = await engine.blocking(lambda: _observe(measure, step, change))
+        if streak.add(_gating(findings, polling.gate)):
+            return findings, True, False
+        if now().timestamp() + spacing > polling.until.timestamp():
+            return findings, False, False
+        if await polling.pause(spacing):
+            return findings, False, True
+
+
+def _record(engine: Engine, measure: Measure[Any], streak: Streak) -> Stored:
+    seen = [[finding.model_dump(mode="json") for finding in some] for some in streak.observations]
+    return engine.put(f"{measure.context.folder}/findings.json", seen)
 
 
 def _gating(findings: tuple[Finding, ...], gate: Gate) -> tuple[Finding, ...]:

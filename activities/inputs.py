@@ -1,0 +1,105 @@
+"""What workflows hand to activities: one frozen value for each call, references instead of bytes."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime
+
+from firebreak.evidence.custody import CustodyEvent, Head
+from firebreak.model import FrozenModel, Phase, Stored
+from firebreak.record import (
+    Decision,
+    Plan,
+    PlannedStep,
+    ReleaseInput,
+    RunRef,
+    RunStatus,
+    StepOutcome,
+)
+from firebreak.steps import Gate
+
+
+class StepInput(FrozenModel):
+    """One step to contain, or to go on proving when ``applied`` is given."""
+
+    run: RunRef
+    step: PlannedStep
+    until: AwareDatetime
+    gate: Gate = "all"
+    applied: StepOutcome | None = None
+
+
+class MarkInput(FrozenModel):
+    """The plan whose workload is now ``containing`` or ``released``."""
+
+    plan: Stored
+    status: str
+
+
+class CustodyInput(FrozenModel):
+    """Events of one phase, to be chained to what came before."""
+
+    run: RunRef
+    segment: str
+    """Name of the part, for example ``phase-1``."""
+    head: Head
+    events: tuple[CustodyEvent, ...]
+
+
+class CustodySegment(FrozenModel):
+    """A written part of the custody chain, and the head it ends with."""
+
+    head: Head
+    stored: Stored
+
+
+class PackageInput(FrozenModel):
+    """Everything that the evidence package refers to."""
+
+    run: RunRef
+    plan: Stored
+    status: RunStatus
+    outcomes: tuple[StepOutcome, ...]
+    preserved: tuple[Stored, ...] = ()
+    """Changes of the volatile pre-capture."""
+    segments: tuple[Stored, ...]
+    head: Head
+    decisions: tuple[Decision, ...] = ()
+
+
+class RevertInput(FrozenModel):
+    """One step to revert."""
+
+    run: RunRef
+    step: PlannedStep
+    applied: StepOutcome
+
+
+class ReleasePlan(FrozenModel):
+    """What a release will revert, or why it may not."""
+
+    run: RunRef
+    plan: Plan
+    outcomes: tuple[StepOutcome, ...] = ()
+    refusals: tuple[str, ...] = ()
+    custody_head: Head | None = None
+
+
+class ReleasePackageInput(FrozenModel):
+    """What the release's own package refers to."""
+
+    request: ReleaseInput
+    run: RunRef
+    status: RunStatus
+    outcomes: tuple[StepOutcome, ...]
+    containment_head: Head | None = None
+    """Where the containment's custody chain ended."""
+
+
+class Page(FrozenModel):
+    """Something that the on-call should know now."""
+
+    incident_id: str
+    kind: str
+    """``started``, ``warning``, ``breach``, ``decision_needed``, ``verdict``."""
+    message: str
+    phase: Phase | None = None

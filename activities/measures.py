@@ -1,0 +1,75 @@
+"""The shared adapter: one cloud's planning and steps as activities. No policy, no SDK logic."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.errors import translated
+from activities.inputs import MarkInput, RevertInput, StepInput
+from activities.liveness import heartbeating, pause
+from firebreak import planning, steps
+from firebreak.engine import Engine
+from firebreak.logs import bind_incident
+from firebreak.model import Stored
+from firebreak.planning import Preview
+from firebreak.record import ContainmentInput, Plan, StepOutcome
+from firebreak.steps import Polling
+
+
+class MeasureActivities:
+    """Activities of one cloud's task queue."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @activity.defn(name="firebreak.preview")
+    async def preview(self, request: ContainmentInput) -> Preview:
+        """Show what a containment would do, without a mutating call."""
+        bind_incident(request.incident_id)
+        with translated():
+            async with heartbeating():
+                return await planning.preview(self.engine, request)
+
+    @activity.defn(name="firebreak.plan")
+    async def plan(self, request: ContainmentInput) -> Plan:
+        """Fix what the run will do, and record every pre-state."""
+        bind_incident(request.incident_id)
+        with translated():
+            async with heartbeating():
+                return await planning.plan(self.engine, request)
+
+    @activity.defn(name="firebreak.mark")
+    async def mark(self, request: MarkInput) -> Stored:
+        """Record that the workload is being contained, or is released."""
+        with translated():
+            read = await self.engine.blocking(lambda: self.engine.get(request.plan))
+            plan = Plan.model_validate_json(read)
+            bind_incident(plan.run.incident_id)
+            return await self.engine.blocking(lambda: planning.mark(self.engine, plan, request.status))
+
+    @activity.defn(name="firebreak.contain")
+    async def contain(self, request: StepInput) -> StepOutcome:
+        """Apply one step and observe it until it is proved or its time is over."""
+        bind_incident(request.run.incident_id)
+        polling = Polling(until=request.until, gate=request.gate, pause=pause)
+        with translated():
+            async with heartbeating() as progress:
+                if request.applied is not None:
+                    return await steps.prove(self.engine, request.run, request.step, request.applied, polling)
+                return await steps.contain(self.engine, request.run, request.step, polling, progress)
+
+    @activity.defn(name="firebreak.preserve")
+    async def preserve(self, request: StepInput) -> Stored:
+        """Capture a volatile source once, best effort."""
+        bind_incident(request.run.incident_id)
+        with translated():
+            async with heartbeating() as progress:
+                return await steps.preserve(self.engine, request.run, request.step, progress)
+
+    @activity.defn(name="firebreak.revert")
+    async def revert(self, request: RevertInput) -> StepOutcome:
+        """Undo one step and prove the pre-state."""
+        bind_incident(request.run.incident_id)
+        with translated():
+            async with heartbeating():
+                return await steps.revert(self.engine, request.run, request.step, request.applied)
