@@ -1,0 +1,414 @@
+"""Keep evidence in S3 under Object Lock, in an account that the workload cannot reach.
+
+The bucket needs versioning and Object Lock enabled, and no default retention: every object carries its
+own retention, and short-lived secrets must carry none (S3 user guide, "Locking objects with Object Lock").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from firebreak.errors import EvidenceError, PermanentCloudError, SettingsError
+from firebreak.measure import found, now
+from firebreak.model import Finding, Method, Stored
+from firebreak.settings import Settings
+from providers.aws.sealing import seal, seal_key_arn, unseal
+from providers.aws.session import DENIED_CODES, error_code, role_client, status_of, translated
+
+if TYPE_CHECKING:
+    from types_boto3_kms import KMSClient
+    from types_boto3_s3 import S3Client
+
+PART_BYTES = 8 * 1024 * 1024
+"""One part of a multipart upload; S3 takes 10,000 of them, so 78 GiB (S3 user guide, "Multipart limits")."""
+READ_BYTES = 1024 * 1024
+
+STORE_ACTIONS = ("s3:ListBucket", "s3:ListBucketVersions")
+"""What the evidence role needs on the bucket."""
+OBJECT_ACTIONS = (
+    "s3:PutObject",
+    "s3:PutObjectRetention",
+    "s3:GetObject",
+    "s3:GetObjectVersion",
+    "s3:GetObjectRetention",
+    "s3:DeleteObjectVersion",
+    "s3:AbortMultipartUpload",
+)
+"""What it needs on the store's objects. ``DeleteObjectVersion`` makes the refusal of a delete a proof; never
+grant ``s3:BypassGovernanceRetention``."""
+
+_STORE = re.compile(r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.*'()/-]*))?$")
+_KEY = re.compile(r"^[\w!.*'()/=+@,:-]{1,900}$")
+_HIDDEN = ".hidden/"
+_CANARY = ".canary/"
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+
+
+@dataclass
+class _Tally:
+    """Counts and hashes what passes through."""
+
+    digest: Any = field(default_factory=sha256)
+    size: int = 0
+
+    def add(self, chunk: bytes) -> bytes:
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        return chunk
+
+
+class S3Vault:
+    """An evidence store under one prefix of one bucket. Safe to share between threads."""
+
+    def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self._settings = settings.evidence
+        self._control_lock = threading.Lock()
+        self._may_delete = False
+
+    @classmethod
+    def open(cls, settings: Settings) -> S3Vault:
+        """Open the store of the settings, without a call; raises SettingsError when its uri is not S3's."""
+        match = _STORE.match(settings.evidence.store)
+        if not match:
+            raise SettingsError(
+                f"FIREBREAK_EVIDENCE__STORE {settings.evidence.store!r} is not an S3 store",
+                remedy="use s3://BUCKET/PREFIX",
+            )
+        prefix = (match["prefix"] or "").strip("/")
+        return cls(match["bucket"], f"{prefix}/" if prefix else "", settings)
+
+    def put(self, key: str, body: bytes | Iterable[bytes], *, media_type: str = "application/json") -> Stored:
+        """Store and lock an object, streaming ``body``; memory stays flat."""
+        name, tally = self._name(key), _Tally()
+        parts = _parts((body,) if isinstance(body, bytes) else body)
+        first, second = next(parts, b""), next(parts, None)
+        with translated(self._uri(name)):
+            if second is None:
+                version = self._put_whole(name, tally.add(first), media_type)
+            else:
+                version = self._put_parts(name, _chain(first, second, parts), tally, media_type)
+            locked_until = self._read_lock(name, version)
+        if locked_until is None:
+            raise EvidenceError(
+                "the store did not lock the object",
+                resource=self._uri(name),
+                remedy="enable Object Lock on the bucket; grant s3:PutObjectRetention, s3:GetObjectRetention",
+            )
+        return Stored(
+            uri=self._uri(name),
+            version_id=version,
+            sha256=tally.digest.hexdigest(),
+            size=tally.size,
+            locked_until=locked_until,
+        )
+
+    def read(self, stored: Stored) -> Iterator[bytes]:
+        """Stream exactly that version; raises EvidenceError when it is gone or hashes differently."""
+        tally = _Tally()
+        for chunk in self._stream(self._name_of(stored.uri), stored.version_id):
+            yield tally.add(chunk)
+        actual = tally.digest.hexdigest()
+        if actual != stored.sha256:
+            raise EvidenceError(f"stored bytes hash to {actual}, not {stored.sha256}", resource=stored.uri)
+
+    def find(self, uri: str) -> Stored:
+        """The newest version at a uri, hashed again; raises EvidenceError when there is none."""
+        name = self._name_of(uri)
+        version = next((v for n, v in self._versions(name) if n == name), None)
+        if version is None:
+            raise EvidenceError("there is no evidence at this uri", resource=uri)
+        tally = _Tally()
+        for chunk in self._stream(name, version):
+            tally.add(chunk)
+        with translated(uri):
+            locked_until = self._read_lock(name, version)
+        return Stored(
+            uri=uri,
+            version_id=version,
+            sha256=tally.digest.hexdigest(),
+            size=tally.size,
+            locked_until=locked_until,
+        )
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The uris below a key prefix, sorted. Delete markers hide nothing."""
+        last = ""
+        for name, _ in self._versions(self._name(prefix) if prefix else self.prefix):
+            if name != last and not self._is_internal(name):
+                yield self._uri(name)
+            last = name
+
+    def uri(self, key: str) -> str:
+        """The uri under which ``key`` is stored."""
+        return self._uri(self._name(key))
+
+    def prove_locked(self, stored: Stored) -> Finding:
+        """Try to delete that version, and report that the store refused.
+
+        The control: the same role has deleted an unlocked version, so the refusal is the lock's. What has no
+        lock is not tried, because the proof is not worth the evidence.
+        """
+        name = self._name_of(stored.uri)
+        with translated(stored.uri):
+            locked_until = self._read_lock(name, stored.version_id)
+            if locked_until is None or locked_until <= now():
+                return found(Method.LIVE_PROBE, "not locked: no retention", holds=False, uri=stored.uri)
+            self._prove_may_delete()
+        return self._try_delete(name, stored, locked_until)
+
+    def hide(self, key: str, secret: bytes) -> None:
+        """Keep a short-lived secret, encrypted under the seal key and unlocked, until ``forget``."""
+        name = self._hidden(key)
+        with translated(self._uri(name)):
+            sealed = seal(self._kms(), self._seal_key(), key, secret)
+            version = self._put_unlocked(name, sealed)
+            if self._read_lock(name, version) is not None:
+                raise EvidenceError(
+                    "the bucket's default retention locked a secret that must be deletable",
+                    resource=self.bucket,
+                    remedy="remove the default retention: every exhibit is locked on its own",
+                )
+
+    def reveal(self, key: str) -> bytes | None:
+        """The hidden secret, or None when there is none."""
+        name = self._hidden(key)
+        try:
+            sealed = b"".join(self._stream(name, None))
+        except EvidenceError:
+            return None  # nothing is hidden under this key: the promise of this method
+        with translated(self._uri(name)):
+            return unseal(self._kms(), self._seal_key(), key, sealed)
+
+    def forget(self, prefix: str) -> None:
+        """Delete every version of every hidden secret below a key prefix; harmless when there is none."""
+        for name, version in list(self._versions(self._hidden(prefix), markers=True)):
+            with translated(self._uri(name)):
+                self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=version)
+
+    # names and clients
+
+    def _name(self, key: str) -> str:
+        if not _KEY.match(key) or key.startswith("/") or ".." in key.split("/"):
+            raise EvidenceError(f"{key!r} is not a key of the evidence store")
+        return self.prefix + key
+
+    def _hidden(self, key: str) -> str:
+        return self.prefix + _HIDDEN + self._name(key).removeprefix(self.prefix)
+
+    def _is_internal(self, name: str) -> bool:
+        return name.removeprefix(self.prefix).startswith((_HIDDEN, _CANARY))
+
+    def _uri(self, name: str) -> str:
+        return f"s3://{self.bucket}/{name}"
+
+    def _name_of(self, uri: str) -> str:
+        start = f"s3://{self.bucket}/{self.prefix}"
+        if not uri.startswith(start):
+            raise EvidenceError(f"not in the evidence store {start}", resource=uri)
+        return uri.removeprefix(f"s3://{self.bucket}/")
+
+    def _s3(self) -> S3Client:
+        client: S3Client = evidence_client(self._settings.access, "s3")
+        return client
+
+    def _kms(self) -> KMSClient:
+        region = self._seal_key().split(":")[3]
+        client: KMSClient = evidence_client(self._settings.access, "kms", region)
+        return client
+
+    def _seal_key(self) -> str:
+        return seal_key_arn(self._settings.seal_key)
+
+    # objects
+
+    def _lock(self) -> dict[str, Any]:
+        until = now() + timedelta(days=self._settings.retention_days)
+        return {"ObjectLockMode": self._settings.retention_mode, "ObjectLockRetainUntilDate": until}
+
+    def _put_whole(self, name: str, body: bytes, media_type: str) -> str:
+        # S3 refuses lock parameters unless a checksum of the body comes with them (PutObject reference).
+        answer = self._s3().put_object(
+            Bucket=self.bucket,
+            Key=name,
+            Body=body,
+            ContentType=media_type,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=b64encode(sha256(body).digest()).decode(),
+            **self._lock(),
+        )
+        return self._version(answer, name)
+
+    def _put_unlocked(self, name: str, body: bytes) -> str:
+        answer = self._s3().put_object(
+            Bucket=self.bucket,
+            Key=name,
+            Body=body,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=b64encode(sha256(body).digest()).decode(),
+        )
+        return self._version(answer, name)
+
+    def _put_parts(self, name: str, parts: Iterator[bytes], tally: _Tally, media_type: str) -> str:
+        place: dict[str, Any] = {"Bucket": self.bucket, "Key": name}
+        upload = self._s3().create_multipart_upload(
+            **place, ContentType=media_type, ChecksumAlgorithm="SHA256", **self._lock()
+        )["UploadId"]
+        try:
+            sent = [self._put_part(name, upload, n, tally.add(part)) for n, part in enumerate(parts, 1)]
+            answer = self._s3().complete_multipart_upload(
+                **place, UploadId=upload, MultipartUpload={"Parts": sent}
+            )
+        except BaseException:
+            self._s3().abort_multipart_upload(**place, UploadId=upload)
+            raise
+        return self._version(answer, name)
+
+    def _put_part(self, name: str, upload: str, number: int, body: bytes) -> Any:
+        # The body's source may have bound this thread to another session, so the client is asked for anew.
+        checksum = b64encode(sha256(body).digest()).decode()
+        answer = self._s3().upload_part(
+            Bucket=self.bucket,
+            Key=name,
+            UploadId=upload,
+            PartNumber=number,
+            Body=body,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=checksum,
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+
+    def _version(self, answer: Any, name: str) -> str:
+        version = answer.get("VersionId", "")
+        if not version or version == "null":
+            raise EvidenceError(
+                "the evidence bucket keeps no versions",
+                resource=self._uri(name),
+                remedy="create the bucket with Object Lock enabled",
+            )
+        return str(version)
+
+    def _read_lock(self, name: str, version: str) -> datetime | None:
+        """The end of the retention in the mode that was asked for; None when there is no such retention."""
+        head = self._s3().head_object(Bucket=self.bucket, Key=name, VersionId=version)
+        until = head.get("ObjectLockRetainUntilDate")
+        if until is None or head.get("ObjectLockMode") not in {self._settings.retention_mode, "COMPLIANCE"}:
+            return None
+        return until.astimezone(UTC)
+
+    def _stream(self, name: str, version: str | None) -> Iterator[bytes]:
+        pinned: dict[str, Any] = {"VersionId": version} if version else {}
+        with translated(self._uri(name)):
+            try:
+                body = self._s3().get_object(Bucket=self.bucket, Key=name, **pinned)["Body"]
+            except ClientError as error:
+                if error_code(error) not in _GONE:
+                    raise
+                raise EvidenceError("evidence is gone from the store", resource=self._uri(name)) from error
+            with body:
+                yield from body.iter_chunks(READ_BYTES)
+
+    def _versions(self, start: str, *, markers: bool = False) -> Iterator[tuple[str, str]]:
+        """Names and version ids below a start, by name, the newest first."""
+        pages = self._s3().get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=start)
+        iterator = iter(pages)
+        while True:
+            self._s3()  # binds the thread to the evidence session again before the next page
+            with translated(self._uri(start)):
+                page = next(iterator, None)
+            if page is None:
+                return
+            yield from ((v["Key"], v["VersionId"]) for v in page.get("Versions", ()))
+            if markers:
+                yield from ((m["Key"], m["VersionId"]) for m in page.get("DeleteMarkers", ()))
+
+    # proof
+
+    def _prove_may_delete(self) -> None:
+        with self._control_lock:
+            if self._may_delete:
+                return
+            name = f"{self.prefix}{_CANARY}{uuid4()}"
+            version = self._put_unlocked(name, b"firebreak: control of the lock proof")
+            try:
+                self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=version)
+            except ClientError as error:
+                if error_code(error) in DENIED_CODES:
+                    raise PermanentCloudError(
+                        "the evidence role may not delete even an unlocked version: refusals prove nothing",
+                        resource=self._uri(name),
+                        remedy="grant s3:DeleteObjectVersion and keep the bucket without default retention",
+                    ) from error
+                raise
+            self._may_delete = True
+
+    def _try_delete(self, name: str, stored: Stored, locked_until: datetime) -> Finding:
+        detail: dict[str, Any] = {
+            "uri": stored.uri,
+            "version_id": stored.version_id,
+            "locked_until": locked_until.isoformat(),
+        }
+        try:
+            self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=stored.version_id)
+        except ClientError as error:
+            code = error_code(error)
+            denied = code in DENIED_CODES
+            observed = f"{'denied' if denied else 'unclear'}: {code} ({status_of(error)}) to delete a version"
+            detail["request_id"] = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
+            return found(Method.LIVE_PROBE, observed, holds=denied, inconclusive=not denied, **detail)
+        except BotoCoreError as error:
+            observed = f"unclear: {type(error).__name__}"
+            return found(Method.LIVE_PROBE, observed, holds=False, inconclusive=True, **detail)
+        return found(Method.LIVE_PROBE, "the store deleted a locked version", holds=False, **detail)
+
+
+def evidence_client(access: dict[str, str], service: str, region: str = "") -> Any:
+    """Return a client of the evidence account, as its role where the settings name one."""
+    return role_client(
+        service,
+        region or access.get("region", "") or _sdk_region(),
+        arn=access.get("role_arn", ""),
+        external_id=access.get("external_id", ""),
+    )
+
+
+@lru_cache(maxsize=1)
+def _sdk_region() -> str:
+    region = botocore.session.get_session().get_config_variable("region") or os.environ.get("AWS_REGION")
+    if not region:
+        raise SettingsError(
+            "no region for the evidence store", remedy="set FIREBREAK_EVIDENCE__ACCESS region"
+        )
+    return str(region)
+
+
+def _parts(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a stream into parts of PART_BYTES; the last one may be shorter."""
+    buffer = bytearray()
+    for chunk in body:
+        buffer += chunk
+        while len(buffer) > PART_BYTES:
+            yield bytes(buffer[:PART_BYTES])
+            del buffer[:PART_BYTES]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _chain(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield second
+    yield from rest
