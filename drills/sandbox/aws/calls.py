@@ -67,7 +67,7 @@ class CallFacts:
     params: Mapping[str, Any]
 
 
-Listener = Callable[[RecordedCall], None]
+Listener = Callable[[RecordedCall, CallFacts], None]
 
 
 class Recorder:
@@ -86,7 +86,7 @@ class Recorder:
             call = _recorded(len(self._calls) + 1, facts, params)
             self._calls.append(call)
         for listener in self._listeners:
-            listener(call)
+            listener(call, facts)
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` about every call from now on, before its caller gets the answer."""

@@ -18,7 +18,7 @@ from drills.sandbox.aws.state import emulator_lock, on_reset, settings
 from drills.sandbox.aws.stubs.networkfirewall import firewall_of
 
 if TYPE_CHECKING:
-    from drills.sandbox.aws.calls import RecordedCall
+    from drills.sandbox.aws.calls import CallFacts, RecordedCall
 
 PUBLISH_EVERY_SECONDS = 0.2
 
@@ -57,7 +57,7 @@ def attempt(source: str, destination: str, port: int, **options: Any) -> Attempt
 
 
 @on_call
-def _follow_rules(call: RecordedCall) -> None:
+def _follow_rules(call: RecordedCall, _facts: CallFacts) -> None:
     """Let every change of EC2 state decide anew which flows are tracked."""
     if call.service == "ec2" and call.mutating:
         with emulator_lock:

@@ -15,9 +15,10 @@ from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from drills.sandbox.aws import accounts  # noqa: F401 - registers its control routes
+from drills.sandbox.aws import accounts, roguereports  # noqa: F401 - register their control routes
 from drills.sandbox.aws.corrections import apply_corrections
 from drills.sandbox.aws.gateway import Gateway
+from drills.sandbox.aws.netroutes import start_publishing
 from drills.sandbox.aws.stubs import load_stubs
 
 # The services of the runbook; loading EC2 takes moto about two seconds, so it happens before the first call needs it.
@@ -82,6 +83,7 @@ def main(host: str, port: int, ready_file: Path | None) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     threading.Thread(target=_warm_up, daemon=True).start()
+    start_publishing()
     _announce(f"http://{host}:{server.server_port}", ready_file)
     server.serve_forever()
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import uuid
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.networkfirewall.models import networkfirewall_backends
 
 from drills.sandbox.aws.firewall import Firewall, RuleSyntaxError, stateful_headers
 from drills.sandbox.aws.state import on_reset
 from drills.sandbox.aws.stubs import StubError, StubRequest, stub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SERVICE = "network-firewall"
 Json = dict[str, Any]
@@ -48,13 +51,18 @@ on_reset(policies.clear)
 on_reset(rule_groups.clear)
 
 
+def _firewalls() -> Iterator[Any]:
+    for account, region, _backend in networkfirewall_backends.iter_backends():
+        yield from networkfirewall_backends[account][region].firewalls.values()
+
+
 def firewall_of(vpc_id: str) -> Firewall | None:
     """Return the firewall whose endpoints stand in this VPC."""
-    for _account, _region, backend in networkfirewall_backends.iter_backends():
-        for firewall in backend.firewalls.values():
-            policy = policies.get(firewall.firewall_policy_arn)
-            if firewall.vpc_id == vpc_id and policy is not None:
-                return Firewall(policy.body, {arn: group.body for arn, group in rule_groups.items()})
+    for firewall in _firewalls():
+        policy = policies.get(firewall.firewall_policy_arn)
+        if firewall.vpc_id == vpc_id and policy is not None:
+            referred = _references(policy.body) & set(rule_groups)
+            return Firewall(policy.body, {arn: rule_groups[arn].body for arn in referred})
     return None
 
 
@@ -102,11 +110,7 @@ def _status(item: Versioned, prefix: str) -> Json:
 
 def _associations(item: Versioned) -> int:
     if item.kind == "policy":
-        return sum(
-            firewall.firewall_policy_arn == item.arn
-            for _account, _region, backend in networkfirewall_backends.iter_backends()
-            for firewall in backend.firewalls.values()
-        )
+        return sum(firewall.firewall_policy_arn == item.arn for firewall in _firewalls())
     return sum(item.arn in _references(policy.body) for policy in policies.values())
 
 

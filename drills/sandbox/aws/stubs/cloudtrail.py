@@ -1,0 +1,245 @@
+"""Answer cloudtrail:LookupEvents from the calls the sandbox recorded.
+
+Like the service's event history it holds management events only, per account and region, newest first, at
+most 50 per page (CloudTrail API reference, LookupEvents). Events appear at once; the service takes minutes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from moto.core.utils import get_service_model
+
+from drills.sandbox.aws.calls import on_call
+from drills.sandbox.aws.credentials import sessions
+from drills.sandbox.aws.state import on_reset
+from drills.sandbox.aws.stubs import StubError, StubRequest, stub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drills.sandbox.aws.calls import CallFacts, RecordedCall
+
+PAGE = 50
+Json = dict[str, Any]
+# Data events are no management events: CloudTrail user guide, "Logging data events".
+DATA_EVENTS: dict[str, frozenset[str]] = {
+    "dynamodb": frozenset(
+        {"PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem"}
+    ),
+    "lambda": frozenset({"Invoke"}),
+    "logs": frozenset({"PutLogEvents", "GetLogEvents", "FilterLogEvents"}),
+    "sns": frozenset({"Publish", "PublishBatch"}),
+    "sqs": frozenset({"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"}),
+}
+S3_DATA_WORDS = ("Object", "MultipartUpload", "UploadPart")
+S3_MANAGEMENT = frozenset({"PutObjectLockConfiguration", "GetObjectLockConfiguration"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One management event."""
+
+    call: RecordedCall
+    access_key_id: str
+    issued_at: datetime | None
+
+    @property
+    def at(self) -> datetime:
+        """The event's time, to the second as CloudTrail gives it."""
+        return datetime.fromisoformat(self.call.at).replace(microsecond=0)
+
+    @property
+    def username(self) -> str:
+        """The user name, or the session name of an assumed role."""
+        return self.call.principal_arn.rpartition("/")[2].rpartition(":")[2]
+
+    @property
+    def id(self) -> str:
+        """A stable event id."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.call.at}-{self.call.seq}"))
+
+    @property
+    def source(self) -> str:
+        """The endpoint of the service that was called."""
+        return f"{get_service_model(self.call.service).endpoint_prefix}.amazonaws.com"
+
+
+class History:
+    """The management events of every account."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        """Append an event."""
+        with self._lock:
+            self._events.append(event)
+
+    def clear(self) -> None:
+        """Forget every event."""
+        with self._lock:
+            self._events.clear()
+
+    def newest_first(self) -> list[Event]:
+        """Return all events, newest first."""
+        with self._lock:
+            return self._events[::-1]
+
+
+history = History()
+on_reset(history.clear)
+
+
+@on_call
+def _remember(call: RecordedCall, facts: CallFacts) -> None:
+    if is_management(call.service, call.operation) and call.principal_arn:
+        session = sessions.find(facts.access_key_id)
+        history.add(Event(call, facts.access_key_id, session.issued_at if session else None))
+
+
+def is_management(service: str, operation: str) -> bool:
+    """Tell whether the call is a management event rather than a data event."""
+    if service == "s3":
+        return operation in S3_MANAGEMENT or not any(word in operation for word in S3_DATA_WORDS)
+    return operation not in DATA_EVENTS.get(service, frozenset())
+
+
+def _mentions(event: Event, value: str) -> bool:
+    return any(value in (name, name.rpartition("/")[2], name.rpartition(":")[2]) for name in event.call.resources)
+
+
+_ATTRIBUTES: dict[str, Callable[[Event, str], bool]] = {
+    "EventId": lambda event, value: event.id == value,
+    "EventName": lambda event, value: event.call.operation == value,
+    "ReadOnly": lambda event, value: str(not event.call.mutating).lower() == value.lower(),
+    "Username": lambda event, value: event.username == value,
+    "ResourceName": _mentions,
+    "ResourceType": lambda _event, _value: False,
+    "EventSource": lambda event, value: event.source == value,
+    "AccessKeyId": lambda event, value: event.access_key_id == value,
+}
+
+
+@stub("cloudtrail", "LookupEvents")
+def lookup_events(request: StubRequest) -> Json:
+    """Return one page of matching events, newest first."""
+    params = request.params
+    size = int(params.get("MaxResults") or PAGE)
+    if not 1 <= size <= PAGE:
+        raise StubError("InvalidMaxResultsException", "MaxResults must be between 1 and 50")
+    found = _matching(request, _position(params.get("NextToken")))
+    page = list(islice(found, size + 1))
+    answer: Json = {"Events": [_render(event) for event in page[:size]]}
+    if len(page) > size:
+        answer["NextToken"] = base64.b64encode(str(page[size - 1].call.seq).encode()).decode()
+    return answer
+
+
+def _position(token: str | None) -> int | None:
+    if token is None:
+        return None
+    try:
+        return int(base64.b64decode(token, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise StubError("InvalidNextTokenException", "Invalid token") from error
+
+
+def _matching(request: StubRequest, before: int | None) -> Iterator[Event]:
+    start, end = request.params.get("StartTime"), request.params.get("EndTime")
+    if start and end and _moment(start) > _moment(end):
+        raise StubError("InvalidTimeRangeException", "Start time is after end time")
+    for event in history.newest_first():
+        here = (event.call.account, event.call.region) == (request.account, request.region)
+        unseen = before is None or event.call.seq < before
+        if here and unseen and _in_range(event, start, end) and _has_attributes(request, event):
+            yield event
+
+
+def _moment(value: datetime | float | str) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, str):
+        return _moment(datetime.fromisoformat(value))
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _in_range(event: Event, start: Any, end: Any) -> bool:  # noqa: ANN401 - timestamps in any wire form
+    return (not start or event.at >= _moment(start).replace(microsecond=0)) and (not end or event.at <= _moment(end))
+
+
+def _has_attributes(request: StubRequest, event: Event) -> bool:
+    attributes = request.params.get("LookupAttributes") or ()
+    if len(attributes) > 1:
+        raise StubError("InvalidLookupAttributesException", "Currently the list can contain only one item")
+    return all(_attribute(item)(event, str(item["AttributeValue"])) for item in attributes)
+
+
+def _attribute(item: Json) -> Callable[[Event, str], bool]:
+    if item["AttributeKey"] not in _ATTRIBUTES:
+        raise StubError("InvalidLookupAttributesException", f"Unknown attribute {item['AttributeKey']}")
+    return _ATTRIBUTES[item["AttributeKey"]]
+
+
+def _render(event: Event) -> Json:
+    call = event.call
+    return {
+        "EventId": event.id,
+        "EventName": call.operation,
+        "ReadOnly": str(not call.mutating).lower(),
+        "AccessKeyId": event.access_key_id,
+        "EventTime": event.at,
+        "EventSource": event.source,
+        "Username": event.username,
+        "Resources": [{"ResourceName": name} for name in call.resources],
+        "CloudTrailEvent": json.dumps(_document(event)),
+    }
+
+
+def _document(event: Event) -> Json:
+    """Build the event record (CloudTrail user guide, "CloudTrail record contents")."""
+    call = event.call
+    document: Json = {
+        "eventVersion": "1.11",
+        "userIdentity": _identity(event),
+        "eventTime": f"{event.at:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": event.source,
+        "eventName": call.operation,
+        "awsRegion": call.region,
+        "sourceIPAddress": "127.0.0.1",
+        "requestParameters": call.params or None,
+        "eventID": event.id,
+        "readOnly": not call.mutating,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": call.account,
+        "eventCategory": "Management",
+    }
+    if call.error_code:
+        document["errorCode"] = call.error_code
+    return document
+
+
+def _identity(event: Event) -> Json:
+    arn = event.call.principal_arn
+    account = arn.split(":")[4]
+    identity: Json = {"arn": arn, "accountId": account, "accessKeyId": event.access_key_id}
+    if ":assumed-role/" not in arn:
+        return identity | {"type": "IAMUser", "userName": event.username}
+    role = arn.partition(":assumed-role/")[2].partition("/")[0]
+    issuer = {"type": "Role", "arn": f"arn:aws:iam::{account}:role/{role}", "accountId": account, "userName": role}
+    attributes = {"mfaAuthenticated": "false"}
+    if event.issued_at:
+        attributes["creationDate"] = f"{event.issued_at:%Y-%m-%dT%H:%M:%SZ}"
+    return identity | {"type": "AssumedRole", "sessionContext": {"sessionIssuer": issuer, "attributes": attributes}}
