@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import ErrorDetails
 
 from firebreak import yamlsource
-from firebreak.errors import PermanentCloudError, UsageError
+from firebreak.errors import InventoryError, PermanentCloudError, UsageError
 from firebreak.model import Cloud, JsonObject, Resource, Workload
 from firebreak.provider import Provider, provider
 from firebreak.yamlsource import Document, Location
@@ -78,15 +79,28 @@ def load(path: Path) -> Inventory:
         _complain(document, (), error)
         document.refuse()
         raise
-    found = [_workload(document, index, raw) for index, raw in enumerate(file.workloads)]
+    found = [_workload(document, ("workloads", index), raw) for index, raw in enumerate(file.workloads)]
     workloads = _by_id(document, found)
     digests = _digests(document, workloads)
     document.refuse()
     return Inventory(path, MappingProxyType(workloads), hashlib.sha256(rfc8785.dumps(digests)).hexdigest())
 
 
-def _workload(document: Document, index: int, raw: Any) -> Workload | None:
-    where = ("workloads", index)
+def workload_from_json(raw: bytes) -> Workload:
+    """Read one workload back from its canonical JSON, each resource as its provider's class."""
+    document = Document(name="workload.json")
+    try:
+        document.value = json.loads(raw)
+    except ValueError as error:
+        raise InventoryError(f"not a workload's JSON: {error}") from error
+    workload = _workload(document, (), document.value)
+    document.refuse()
+    if workload is None:
+        raise InventoryError("not a workload's JSON")
+    return workload
+
+
+def _workload(document: Document, where: Location, raw: Any) -> Workload | None:
     if not isinstance(raw, dict):
         document.complain(where, "a workload must be a mapping")
         return None

@@ -72,6 +72,19 @@ def test_the_digest_follows_content_and_not_layout(tmp_path: Path) -> None:
     assert changed.workload("support-agent").digest() != before.workload("support-agent").digest()
 
 
+def test_a_workload_survives_its_canonical_form(tmp_path: Path) -> None:
+    workload = inventory.load(write(tmp_path, WHOLE)).workload("support-agent")
+    read = inventory.workload_from_json(workload.canonical())
+    assert read == workload
+    assert [type(part) for part in read.resources()] == [type(part) for part in workload.resources()]
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b"{}", b'{"id": "a", "cloud": "aws"}'])
+def test_what_is_no_workload_is_refused(raw: bytes) -> None:
+    with pytest.raises(InventoryError):
+        inventory.workload_from_json(raw)
+
+
 def test_an_unknown_workload_is_refused_with_the_closest_names(tmp_path: Path) -> None:
     loaded = inventory.load(write(tmp_path, WHOLE))
     with pytest.raises(UsageError, match="did you mean support-agent") as caught:
