@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -96,12 +97,12 @@ class S3Vault:
         """Store and lock an object, streaming ``body``; memory stays flat."""
         name, tally = self._name(key), _Tally()
         parts = _parts((body,) if isinstance(body, bytes) else body)
-        first, second = next(parts, b""), next(parts, None)
+        first, is_whole = next(parts)
         with translated(self._uri(name)):
-            if second is None:
+            if is_whole:
                 version = self._put_whole(name, tally.add(first), media_type)
             else:
-                version = self._put_parts(name, _chain(first, second, parts), tally, media_type)
+                version = self._put_parts(name, chain((first,), (p for p, _ in parts)), tally, media_type)
             locked_until = self._read_lock(name, version)
         if locked_until is None:
             raise EvidenceError(
@@ -396,19 +397,14 @@ def _sdk_region() -> str:
     return str(region)
 
 
-def _parts(body: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a stream into parts of PART_BYTES; the last one may be shorter."""
+def _parts(body: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Cut a stream into parts of PART_BYTES, each with whether it is the last; that one may be shorter."""
     buffer = bytearray()
     for chunk in body:
         buffer += chunk
         while len(buffer) > PART_BYTES:
-            yield bytes(buffer[:PART_BYTES])
+            with memoryview(buffer) as view:
+                part = bytes(view[:PART_BYTES])
             del buffer[:PART_BYTES]
-    if buffer:
-        yield bytes(buffer)
-
-
-def _chain(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield second
-    yield from rest
+            yield part, False
+    yield bytes(buffer), True

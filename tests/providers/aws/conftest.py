@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from drills.sandbox.aws.client import SandboxClient, start_sandbox
+from firebreak.measure import Context, Progress, now
+from firebreak.model import Cloud, Mode, Run, Workload
+from firebreak.settings import Settings
+from providers.aws.sealing import SEAL_ACTIONS
+from providers.aws.session import AwsAccess
+from providers.aws.signing import SIGN_ACTIONS
+from providers.aws.vault import OBJECT_ACTIONS, STORE_ACTIONS, S3Vault
+
+REGION = "eu-central-1"
+ORCHESTRATOR, WORKLOAD, EVIDENCE = "111111111111", "222222222222", "333333333333"
+EXTERNAL_ID = "firebreak-tests"
+
+
+def allow(*actions: str, on: str | list[str] = "*") -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": on}
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+@dataclass
+class World:
+    """Three sandbox accounts: the orchestrator's user, the responder's role, the evidence store."""
+
+    sandbox: SandboxClient
+    settings: Settings
+    responder: str
+    bucket: str
+
+    def admin(self, service: str, account: str = WORKLOAD) -> Any:
+        key = self.sandbox.bootstrap(account)
+        return boto3.client(
+            service, endpoint_url=self.sandbox.url, region_name=REGION, **key.boto3_arguments()
+        )
+
+    def vault(self) -> S3Vault:
+        return S3Vault.open(self.settings)
+
+    def workload(self, **groups: Any) -> Workload:
+        return Workload(
+            id="agent",
+            cloud=Cloud.AWS,
+            account=WORKLOAD,
+            region=REGION,
+            access={"role_arn": self.responder, "external_id": EXTERNAL_ID},
+            **groups,
+        )
+
+    def context(
+        self,
+        workload: Workload,
+        *,
+        folder: str = "",
+        progress: Progress | None = None,
+    ) -> Context[AwsAccess]:
+        incident = f"INC-{uuid4().hex[:8]}"
+        run = Run(incident_id=incident, mode=Mode.LIVE, workload=workload, triggered_at=now())
+        return Context(
+            run=run,
+            access=AwsAccess(run, self.settings),
+            vault=self.vault(),
+            folder=folder or f"{incident}/data/phases/4/measure/target",
+            progress=progress or Progress(),
+        )
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[SandboxClient]:
+    with start_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def world(sandbox: SandboxClient) -> Iterator[World]:
+    def admin(service: str, account: str) -> Any:
+        key = sandbox.bootstrap(account)
+        return boto3.client(service, endpoint_url=sandbox.url, region_name=REGION, **key.boto3_arguments())
+
+    user = admin("iam", ORCHESTRATOR)
+    user.create_user(UserName="firebreak-orchestrator")
+    user.put_user_policy(
+        UserName="firebreak-orchestrator", PolicyName="p", PolicyDocument=policy(allow("sts:AssumeRole"))
+    )
+    key = user.create_access_key(UserName="firebreak-orchestrator")["AccessKey"]
+    bucket = f"evidence-{uuid4().hex[:8]}"
+    admin("s3", EVIDENCE).create_bucket(
+        Bucket=bucket,
+        ObjectLockEnabledForBucket=True,
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+    kms = admin("kms", EVIDENCE)
+    sign = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    sealing = kms.create_key()["KeyMetadata"]["Arn"]
+    evidence_role = role(admin("iam", EVIDENCE), "firebreak-evidence")
+    admin("iam", EVIDENCE).put_role_policy(
+        RoleName="firebreak-evidence",
+        PolicyName="p",
+        PolicyDocument=policy(
+            allow(*STORE_ACTIONS, on=f"arn:aws:s3:::{bucket}"),
+            allow(*OBJECT_ACTIONS, on=f"arn:aws:s3:::{bucket}/*"),
+            allow(*SIGN_ACTIONS, on=sign),
+            allow(*SEAL_ACTIONS, on=sealing),
+        ),
+    )
+    responder = role(admin("iam", WORKLOAD), "firebreak-responder")
+    admin("iam", WORKLOAD).put_role_policy(
+        RoleName="firebreak-responder", PolicyName="p", PolicyDocument=policy(allow("*"))
+    )
+    environment = {
+        "AWS_ENDPOINT_URL": sandbox.url,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
+            patch.delenv(name, raising=name in os.environ)
+        settings = Settings.model_validate(
+            {
+                "evidence": {
+                    "store": f"s3://{bucket}/firebreak",
+                    "access": {"role_arn": evidence_role, "external_id": EXTERNAL_ID, "region": REGION},
+                    "signing_key": f"awskms:{sign}",
+                    "seal_key": f"awskms:{sealing}",
+                    "retention_days": 1,
+                }
+            }
+        )
+        yield World(sandbox, settings, responder, bucket)
+
+
+def role(iam: Any, name: str) -> str:
+    trust = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"AWS": f"arn:aws:iam::{ORCHESTRATOR}:root"},
+        "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
+    }
+    return str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"])
+
+
+@pytest.fixture
+def fresh() -> Callable[[str], str]:
+    """Names that no other test uses."""
+    return lambda stem: f"{stem}-{uuid4().hex[:8]}"
