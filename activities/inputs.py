@@ -7,12 +7,11 @@ from pydantic import AwareDatetime
 from firebreak.evidence.custody import CustodyEvent, Head
 from firebreak.model import FrozenModel, Phase, Stored
 from firebreak.record import (
-    Decision,
     Plan,
     PlannedStep,
     ReleaseInput,
     RunRef,
-    RunStatus,
+    RunFacts,
     StepOutcome,
 )
 from firebreak.steps import Gate
@@ -57,13 +56,15 @@ class PackageInput(FrozenModel):
 
     run: RunRef
     plan: Stored
-    status: RunStatus
-    outcomes: tuple[StepOutcome, ...]
+    facts: RunFacts
+    proved: tuple[Stored, ...]
+    """Outcomes in the evidence store."""
+    failed: tuple[StepOutcome, ...] = ()
+    """Outcomes that never came to be stored."""
     preserved: tuple[Stored, ...] = ()
     """Changes of the volatile pre-capture."""
     segments: tuple[Stored, ...]
     head: Head
-    decisions: tuple[Decision, ...] = ()
 
 
 class RevertInput(FrozenModel):
@@ -89,7 +90,7 @@ class ReleasePackageInput(FrozenModel):
 
     request: ReleaseInput
     run: RunRef
-    status: RunStatus
+    facts: RunFacts
     outcomes: tuple[StepOutcome, ...]
     containment_head: Head | None = None
     """Where the containment's custody chain ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from firebreak.evidence.custody import Head
 from firebreak.model import (
@@ -117,7 +117,7 @@ class StepOutcome(FrozenModel):
     findings: tuple[Finding, ...] = ()
     """The last observation."""
     findings_stored: Stored | None = None
-    """Every observation, in the evidence store."""
+    """This outcome with every observation, in the evidence store."""
     awaiting_logs: bool = False
     """All but the log evidence holds (``flow_log_gate: deferred``)."""
     interrupted: bool = False
@@ -133,6 +133,13 @@ class StepOutcome(FrozenModel):
     def key(self) -> str:
         """The planned step that it belongs to."""
         return f"{self.measure} {self.target.key}"
+
+
+class Observations(FrozenModel):
+    """What is stored of a step: its outcome and everything that was observed on the way."""
+
+    outcome: StepOutcome
+    observations: tuple[tuple[Finding, ...], ...]
 
 
 class MeasureStatus(FrozenModel):
@@ -204,6 +211,37 @@ class RunStatus(FrozenModel):
     decisions: tuple[Decision, ...] = ()
     alerts: int = 1
     """Triggers recorded on this run, the first included."""
+
+
+class PhaseFacts(BaseModel):
+    """How a phase went; changed by the run as it goes."""
+
+    verdict: Verdict = Verdict.PENDING
+    started_at: AwareDatetime | None = None
+    verified_at: AwareDatetime | None = None
+    deviations: list[str] = Field(default_factory=list)
+
+
+class RunFacts(BaseModel):
+    """What a run knows besides its plan and its outcomes; small enough for any payload."""
+
+    incident_id: str
+    workflow_id: str
+    workload_id: str
+    cloud: Cloud
+    mode: Mode
+    triggered_at: AwareDatetime
+    verdict: Verdict = Verdict.PENDING
+    contained_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    phases: dict[Phase, PhaseFacts] = Field(default_factory=lambda: {phase: PhaseFacts() for phase in Phase})
+    evidence: EvidenceStatus | None = None
+    awaiting: Awaiting | None = None
+    warnings: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    refusals: list[str] = Field(default_factory=list)
+    decisions: list[Decision] = Field(default_factory=list)
+    alerts: list[Trigger] = Field(default_factory=list)
 
 
 class ContainmentInput(FrozenModel):

@@ -19,7 +19,7 @@ from firebreak.engine import Engine, folder
 from firebreak.errors import ContainmentError, Irreversible
 from firebreak.measure import Measure, Progress, found, now
 from firebreak.model import Change, Finding, Method, State, Stored, Verdict
-from firebreak.record import PlannedStep, RunRef, StepOutcome
+from firebreak.record import Observations, PlannedStep, RunRef, StepOutcome
 
 log = structlog.get_logger("firebreak.steps")
 
@@ -148,17 +148,21 @@ async def _prove(
     findings, proved, relieved = await _observe_until(engine, measure, step, change, streak, polling)
     complete = all(f.holds for f in findings)
     log.info("measure.proved" if proved else "measure.unproven", measure=step.measure, target=step.target.key)
-    return outcome.model_copy(
+    outcome = outcome.model_copy(
         update={
             "verdict": Verdict.CONTAINED if proved and complete else Verdict.UNPROVEN,
             "awaiting_logs": proved and not complete,
             "interrupted": relieved,
             "proved_at": findings[-1].observed_at if proved and complete else None,
             "findings": findings,
-            "findings_stored": await engine.blocking(lambda: _record(engine, measure, streak)),
+            "findings_stored": None,
             "observations": outcome.observations + streak.total,
         }
     )
+    seen = Observations(outcome=outcome, observations=tuple(streak.observations))
+    place = f"{measure.context.folder}/findings.json"
+    stored = await engine.blocking(lambda: engine.put(place, seen))
+    return outcome.model_copy(update={"findings_stored": stored})
 
 
 async def _observe_until(
@@ -174,11 +178,6 @@ async def _observe_until(
             return findings, False, False
         if await polling.pause(spacing):
             return findings, False, True
-
-
-def _record(engine: Engine, measure: Measure[Any], streak: Streak) -> Stored:
-    seen = [[finding.model_dump(mode="json") for finding in some] for some in streak.observations]
-    return engine.put(f"{measure.context.folder}/findings.json", seen)
 
 
 def _gating(findings: tuple[Finding, ...], gate: Gate) -> tuple[Finding, ...]:
