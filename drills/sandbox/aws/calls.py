@@ -12,14 +12,18 @@ from typing import Any
 from drills.sandbox.aws.control import ControlRequest, route
 from drills.sandbox.aws.state import on_reset
 
-# Operations that only look, by the verb their name starts with (AWS service authorization reference: List and Read).
-_READ_VERBS = ("Get", "List", "Describe", "Head", "Lookup", "Query", "Scan", "Filter", "Search", "Simulate", "BatchGet")
-_READ_VERBS += ("Receive", "Select", "Test", "Validate", "Preview", "Check", "Discover", "BatchCheck", "BatchDescribe")
-# Operations that use a capability and leave the account as it was.
-_USE_VERBS = ("Assume", "Sign", "Verify", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateMac", "GenerateRandom")
-_USE_VERBS += ("Invoke", "Converse", "Retrieve", "ExecuteStatement", "StartQuery", "StopQuery", "Decode")
-_NON_MUTATING = re.compile(rf"^(?:{'|'.join(_READ_VERBS + _USE_VERBS)})")
-# GetSessionToken and friends are reads by name already; these start with a reading verb and do change something.
+# Operations that only look, by the verb their name starts with (AWS service authorization reference, access levels
+# List and Read), and those that use a capability and leave the account as it was.
+_READ_VERBS = (
+    "Get List Describe Head Lookup Query Scan Filter Search Simulate BatchGet BatchDescribe BatchCheck Receive "
+    "Select Test Validate Preview Check Discover"
+)
+_USE_VERBS = (
+    "Assume Sign Verify Decrypt Encrypt GenerateDataKey GenerateMac GenerateRandom Invoke Converse Retrieve "
+    "ExecuteStatement StartQuery StopQuery Decode"
+)
+_NON_MUTATING = re.compile(rf"^(?:{'|'.join((_READ_VERBS + ' ' + _USE_VERBS).split())})")
+# These start with such a verb and do change something.
 _MUTATING_EXCEPTIONS = frozenset({"VerifyDomainIdentity", "VerifyEmailIdentity", "InvokeInlineAgent"})
 
 _SECRET_NAME = re.compile(r"(?i)(secret(?!id)|password|token|private|plaintext|credential|authorization|body)")

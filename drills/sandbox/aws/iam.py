@@ -80,11 +80,15 @@ class _Layers:
 def _layers(principal: Principal) -> _Layers:
     view, account = principal.view, principal.entity.account
     identity = [*_documents(account, view), *_group_documents(principal)]
-    session = None
+    session: Iterable[str] | None = None
     if principal.session and (principal.session.policies or principal.session.policy_arns):
         session = (*principal.session.policies, *_attached(account, principal.session.policy_arns))
-    boundary = None if view.boundary is None else tuple(_attached(account, (view.boundary,)))
-    return _Layers(_parsed(identity), boundary and _parsed(boundary), session and _parsed(session))
+    boundary = None if view.boundary is None else _attached(account, (view.boundary,))
+    return _Layers(_parsed(identity), _parsed_cap(boundary), _parsed_cap(session))
+
+
+def _parsed_cap(documents: Iterable[str] | None) -> tuple[Policy, ...] | None:
+    return None if documents is None else _parsed(documents)
 
 
 def _parsed(documents: Iterable[str]) -> tuple[Policy, ...]:

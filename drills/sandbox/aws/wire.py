@@ -15,9 +15,10 @@ from xml.sax.saxutils import escape
 from botocore.model import OperationNotFoundError
 from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
-from moto.core.routing import NotFound, get_service_router
+from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
+from werkzeug.exceptions import NotFound
 
 from drills.sandbox.aws.errors import ApiError
 

@@ -33,5 +33,5 @@ def _no_opinion(_bucket: FakeBucket, _action: str, _resource: str) -> None:
 
 def apply() -> None:
     """Install the patches."""
-    IAMBackend._init_aws_policies = _init_aws_policies  # type: ignore[method-assign]  # noqa: SLF001
+    IAMBackend._init_aws_policies = _init_aws_policies  # type: ignore[method-assign,assignment]
     FakeBucket.get_permission = _no_opinion  # type: ignore[method-assign,assignment]

@@ -1,0 +1,600 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from drills.sandbox.aws.client import AccessKey, SandboxClient
+
+ACCOUNT = "222222222222"
+OTHER = "333333333333"
+REGION = "eu-central-1"
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+
+Connect = Callable[..., Any]
+Refused = Callable[..., str]
+Policy = Callable[..., str]
+
+
+def trust(principal: Any, effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Principal": principal, "Action": "sts:AssumeRole", **more}
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"})
+TRUST_ACCOUNT = document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
+
+
+class World:
+    """The account of a test, as its administrator sees it."""
+
+    def __init__(self, connect: Connect, admin: AccessKey, make_policy: Policy) -> None:
+        self.connect = connect
+        self.iam = connect("iam", admin)
+        self.sts = connect("sts", admin)
+        self.policy = make_policy
+
+    def role(self, name: str = "agent", *, trust_policy: str = TRUST_ACCOUNT, allow: Any = "*") -> str:
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust_policy)
+        if allow:
+            self.iam.put_role_policy(
+                RoleName=name,
+                PolicyName="allow",
+                PolicyDocument=self.policy("Allow", allow),
+            )
+        return str(role["Role"]["Arn"])
+
+    def session(self, arn: str, **more: Any) -> dict[str, Any]:
+        answer = self.sts.assume_role(RoleArn=arn, RoleSessionName="probe", **more)
+        return dict(answer["Credentials"])
+
+    def user(self, name: str = "operator", *, allow: Any = "*") -> AccessKey:
+        self.iam.create_user(UserName=name)
+        if allow:
+            self.iam.put_user_policy(
+                UserName=name,
+                PolicyName="allow",
+                PolicyDocument=self.policy("Allow", allow),
+            )
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        return AccessKey(ACCOUNT, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+@pytest.fixture
+def world(connect: Connect, admin: AccessKey, make_policy: Policy) -> World:
+    return World(connect, admin, make_policy)
+
+
+PROBES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("s3", "list_buckets", {}, "AccessDenied"),
+    ("ec2", "describe_instances", {}, "UnauthorizedOperation"),
+    ("iam", "list_users", {}, "AccessDenied"),
+    ("dynamodb", "list_tables", {}, "AccessDeniedException"),
+    ("sqs", "list_queues", {}, "AccessDeniedException"),
+    ("kms", "list_keys", {}, "AccessDeniedException"),
+    ("logs", "describe_log_groups", {}, "AccessDeniedException"),
+    ("ecr", "describe_repositories", {}, "AccessDeniedException"),
+    ("sagemaker", "list_models", {}, "AccessDeniedException"),
+    ("secretsmanager", "list_secrets", {}, "AccessDeniedException"),
+    ("lambda", "list_functions", {}, "AccessDeniedException"),
+    ("bedrock", "list_custom_models", {}, "AccessDeniedException"),
+    ("eks", "list_clusters", {}, "AccessDeniedException"),
+    ("sns", "list_topics", {}, "AuthorizationError"),
+    ("codepipeline", "list_pipelines", {}, "AccessDeniedException"),
+    ("stepfunctions", "list_state_machines", {}, "AccessDeniedException"),
+]
+
+
+@pytest.mark.parametrize(("service", "operation", "arguments", "code"), PROBES)
+def test_deny_all_turns_a_working_session_into_a_refused_one(
+    world: World,
+    refused: Refused,
+    service: str,
+    operation: str,
+    arguments: dict[str, Any],
+    code: str,
+) -> None:
+    session = world.session(world.role())
+    probe = getattr(world.connect(service, session), operation)
+    probe(**arguments)
+    world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=world.policy("Deny"))
+    assert refused(probe, **arguments) == code
+    assert world.connect("sts", session).get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_refusal_names_principal_action_and_explicit_deny(world: World) -> None:
+    s3 = world.connect("s3", world.session(world.role()))
+    world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=world.policy("Deny"))
+    with pytest.raises(ClientError) as caught:
+        s3.list_buckets()
+    response = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert "assumed-role/agent/probe is not authorized to perform: s3:ListAllMyBuckets" in response["Error"]["Message"]
+    assert "explicit deny in an identity-based policy" in response["Error"]["Message"]
+
+
+def test_nothing_is_allowed_without_a_policy(world: World, refused: Refused) -> None:
+    assert refused(world.connect("s3", world.session(world.role(allow=None))).list_buckets) == "AccessDenied"
+
+
+def test_actions_and_resources_are_matched(world: World, refused: Refused) -> None:
+    for name in ("one", "two"):
+        world.connect("s3", world.session(world.role(f"maker-{name}"))).create_bucket(
+            Bucket=f"bucket-{name}",
+            CreateBucketConfiguration={"LocationConstraint": REGION},
+        )
+    user = world.user(allow=None)
+    world.iam.put_user_policy(
+        UserName="operator",
+        PolicyName="one",
+        PolicyDocument=world.policy("Allow", ["s3:Put*", "s3:GetObject"], "arn:aws:s3:::bucket-one/models/*"),
+    )
+    s3 = world.connect("s3", user)
+    s3.put_object(Bucket="bucket-one", Key="models/a", Body=b"a")
+    assert s3.get_object(Bucket="bucket-one", Key="models/a")["Body"].read() == b"a"
+    assert refused(s3.put_object, Bucket="bucket-one", Key="other/a", Body=b"a") == "AccessDenied"
+    assert refused(s3.put_object, Bucket="bucket-two", Key="models/a", Body=b"a") == "AccessDenied"
+    assert refused(s3.delete_object, Bucket="bucket-one", Key="models/a") == "AccessDenied"
+
+
+def test_not_action_and_not_resource(world: World, refused: Refused) -> None:
+    user = world.user(allow=None)
+    statement = {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::secret/*"}
+    world.iam.put_user_policy(UserName="operator", PolicyName="p", PolicyDocument=document(statement))
+    world.connect("s3", user).list_buckets()
+    assert refused(world.connect("iam", user).list_users) == "AccessDenied"
+    assert refused(world.connect("s3", user).get_object, Bucket="secret", Key="x") == "AccessDenied"
+
+
+CONDITIONS: list[tuple[dict[str, Any], bool]] = [
+    ({"StringEquals": {"aws:RequestedRegion": REGION}}, True),
+    ({"StringEquals": {"aws:RequestedRegion": "us-east-1"}}, False),
+    ({"StringNotEquals": {"aws:RequestedRegion": REGION}}, False),
+    ({"StringLike": {"aws:RequestedRegion": "eu-*"}}, True),
+    ({"StringLikeIfExists": {"aws:Nonexistent": "eu-*"}}, True),
+    ({"StringLike": {"aws:Nonexistent": "eu-*"}}, False),
+    ({"StringNotLike": {"aws:Nonexistent": "eu-*"}}, True),
+    ({"Null": {"aws:TokenIssueTime": "false"}}, True),
+    ({"Null": {"aws:TokenIssueTime": "true"}}, False),
+    ({"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/age*"}}, True),
+    ({"ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/other"}}, False),
+    ({"ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/other"}}, True),
+    ({"StringLike": {"aws:userid": "AROA*:probe"}}, True),
+    ({"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}, True),
+    ({"Bool": {"aws:SecureTransport": "true"}}, True),
+    ({"Bool": {"aws:SecureTransport": "false"}}, False),
+    ({"NumericGreaterThan": {"aws:EpochTime": "1000"}}, True),
+    ({"DateGreaterThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}, True),
+    ({"DateLessThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}, False),
+    ({"DateLessThan": {"aws:TokenIssueTime": "2000-01-01T00:00:00Z"}}, False),
+    ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True),
+    ({"ForAnyValue:StringEquals": {"aws:TagKeys": "x"}}, False),
+    ({"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}, True),
+    ({"StringEquals": {"aws:RequestedRegion": REGION, "aws:PrincipalAccount": OTHER}}, False),
+]
+
+
+@pytest.mark.parametrize(("condition", "met"), CONDITIONS, ids=lambda value: json.dumps(value)[:60])
+def test_a_conditional_deny_strikes_only_when_its_condition_is_met(
+    world: World,
+    refused: Refused,
+    condition: dict[str, Any],
+    met: bool,
+) -> None:
+    s3 = world.connect("s3", world.session(world.role()))
+    deny = world.policy("Deny", Condition=condition)
+    world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=deny)
+    if met:
+        assert refused(s3.list_buckets) == "AccessDenied"
+    else:
+        s3.list_buckets()
+
+
+def test_token_issue_time_revokes_old_sessions_and_spares_new_ones(world: World, refused: Refused) -> None:
+    arn = world.role()
+    old = world.connect("s3", world.session(arn))
+    old.list_buckets()
+    revoked_before = datetime.now(UTC).isoformat()
+    deny = world.policy("Deny", Condition={"DateLessThan": {"aws:TokenIssueTime": revoked_before}})
+    world.iam.put_role_policy(RoleName="agent", PolicyName="revoke", PolicyDocument=deny)
+    assert refused(old.list_buckets) == "AccessDenied"
+    world.connect("s3", world.session(arn)).list_buckets()
+
+
+def test_attached_group_and_managed_policies_count(world: World, refused: Refused) -> None:
+    user = world.user(allow=None)
+    s3 = world.connect("s3", user)
+    world.iam.create_group(GroupName="readers")
+    world.iam.put_group_policy(GroupName="readers", PolicyName="p", PolicyDocument=world.policy("Allow", "s3:*"))
+    assert refused(s3.list_buckets) == "AccessDenied"
+    world.iam.add_user_to_group(GroupName="readers", UserName="operator")
+    s3.list_buckets()
+    world.iam.attach_user_policy(UserName="operator", PolicyArn="arn:aws:iam::aws:policy/AWSDenyAll")
+    assert refused(s3.list_buckets) == "AccessDenied"
+    world.iam.detach_user_policy(UserName="operator", PolicyArn="arn:aws:iam::aws:policy/AWSDenyAll")
+    s3.list_buckets()
+
+
+def test_the_default_version_of_a_managed_policy_counts(world: World, refused: Refused) -> None:
+    user = world.user(allow=None)
+    created = world.iam.create_policy(PolicyName="managed", PolicyDocument=world.policy("Allow", "s3:*"))
+    arn = created["Policy"]["Arn"]
+    world.iam.attach_user_policy(UserName="operator", PolicyArn=arn)
+    world.connect("s3", user).list_buckets()
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=world.policy("Deny"), SetAsDefault=True)
+    assert refused(world.connect("s3", user).list_buckets) == "AccessDenied"
+
+
+def test_a_permissions_boundary_caps_a_role_and_a_user(world: World, refused: Refused) -> None:
+    boundary = world.iam.create_policy(PolicyName="cap", PolicyDocument=world.policy("Allow", "s3:*"))["Policy"]["Arn"]
+    session = world.session(world.role())
+    world.connect("iam", session).list_users()
+    world.iam.put_role_permissions_boundary(RoleName="agent", PermissionsBoundary=boundary)
+    world.connect("s3", session).list_buckets()
+    assert refused(world.connect("iam", session).list_users) == "AccessDenied"
+    user = world.user()
+    world.iam.put_user_permissions_boundary(UserName="operator", PermissionsBoundary=boundary)
+    shown = world.iam.get_user(UserName="operator")["User"]["PermissionsBoundary"]
+    assert shown["PermissionsBoundaryArn"] == boundary
+    world.connect("s3", user).list_buckets()
+    assert refused(world.connect("iam", user).list_users) == "AccessDenied"
+    world.iam.delete_user_permissions_boundary(UserName="operator")
+    world.connect("iam", user).list_users()
+
+
+def test_a_session_policy_caps_the_session(world: World, refused: Refused) -> None:
+    session = world.session(world.role(), Policy=world.policy("Allow", "s3:*"))
+    world.connect("s3", session).list_buckets()
+    assert refused(world.connect("iam", session).list_users) == "AccessDenied"
+
+
+TRUSTS: list[tuple[str, str, bool]] = [
+    ("account", TRUST_ACCOUNT, True),
+    ("account id", document(trust({"AWS": ACCOUNT})), True),
+    ("the user", document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/operator"})), True),
+    ("another user", document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/other"})), False),
+    ("another account", document(trust({"AWS": f"arn:aws:iam::{OTHER}:root"})), False),
+    ("service only", document(trust({"Service": "ec2.amazonaws.com"})), False),
+    ("deny beside allow", document(trust({"AWS": ACCOUNT}), trust("*", "Deny")), False),
+    (
+        "deny unless someone else",
+        document(
+            trust({"AWS": ACCOUNT}),
+            trust("*", "Deny", Condition={"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::1:role/x"}}),
+        ),
+        False,
+    ),
+    (
+        "external id missing",
+        document(trust({"AWS": ACCOUNT}, Condition={"StringEquals": {"sts:ExternalId": "secret"}})),
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("trust_policy", "admits"), [case[1:] for case in TRUSTS], ids=[case[0] for case in TRUSTS])
+def test_the_trust_policy_decides_who_assumes_the_role(
+    world: World,
+    refused: Refused,
+    trust_policy: str,
+    admits: bool,
+) -> None:
+    arn = world.role(trust_policy=trust_policy)
+    sts = world.connect("sts", world.user())
+    if admits:
+        assert sts.assume_role(RoleArn=arn, RoleSessionName="probe")["AssumedRoleUser"]["Arn"].endswith("agent/probe")
+    else:
+        assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe") == "AccessDenied"
+
+
+def test_the_external_id_must_be_right(world: World, refused: Refused) -> None:
+    condition = {"StringEquals": {"sts:ExternalId": "right"}}
+    arn = world.role(trust_policy=document(trust({"AWS": ACCOUNT}, Condition=condition)))
+    assert world.session(arn, ExternalId="right")
+    assert refused(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe", ExternalId="wrong") == "AccessDenied"
+
+
+def test_an_unknown_role_is_refused_like_a_forbidden_one(world: World, refused: Refused) -> None:
+    arn = f"arn:aws:iam::{ACCOUNT}:role/nobody"
+    assert refused(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe") == "AccessDenied"
+
+
+def test_assuming_a_role_of_another_account_needs_both_sides(
+    world: World,
+    sandbox: SandboxClient,
+    connect: Connect,
+    refused: Refused,
+) -> None:
+    far = World(connect, sandbox.bootstrap(OTHER), world.policy)
+    arn = far.role("evidence", trust_policy=document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/operator"})))
+    user = world.user(allow=None)
+    sts = connect("sts", user)
+    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe") == "AccessDenied"
+    allow = world.policy("Allow", "sts:AssumeRole", arn)
+    world.iam.put_user_policy(UserName="operator", PolicyName="assume", PolicyDocument=allow)
+    credentials = sts.assume_role(RoleArn=arn, RoleSessionName="probe")["Credentials"]
+    assert connect("sts", credentials).get_caller_identity()["Account"] == OTHER
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("s3", "list_buckets", "InvalidAccessKeyId"),
+        ("iam", "list_users", "InvalidClientTokenId"),
+        ("sts", "get_caller_identity", "InvalidClientTokenId"),
+        ("ec2", "describe_instances", "AuthFailure"),
+        ("dynamodb", "list_tables", "UnrecognizedClientException"),
+        ("lambda", "list_functions", "UnrecognizedClientException"),
+    ],
+)
+def test_a_dead_access_key_is_refused(
+    world: World,
+    refused: Refused,
+    service: str,
+    operation: str,
+    code: str,
+) -> None:
+    user = world.user()
+    probe = getattr(world.connect(service, user), operation)
+    probe()
+    change = {"UserName": "operator", "AccessKeyId": user.access_key_id}
+    world.iam.update_access_key(**change, Status="Inactive")
+    assert refused(probe) == code
+    world.iam.update_access_key(**change, Status="Active")
+    probe()
+    world.iam.delete_access_key(**change)
+    assert refused(probe) == code
+
+
+def test_a_wrong_secret_is_refused(world: World, connect: Connect, refused: Refused) -> None:
+    user = world.user()
+    forged = AccessKey(ACCOUNT, user.access_key_id, "x" * 40)
+    assert refused(connect("s3", forged).list_buckets) == "SignatureDoesNotMatch"
+    assert refused(connect("iam", forged).list_users) == "SignatureDoesNotMatch"
+    assert refused(connect("lambda", forged).list_functions) == "InvalidSignatureException"
+
+
+def test_an_expired_session_is_refused(world: World, sandbox: SandboxClient, refused: Refused) -> None:
+    session = world.session(world.role())
+    assert sandbox.expire_session(session["AccessKeyId"])
+    assert refused(world.connect("s3", session).list_buckets) == "ExpiredToken"
+    assert refused(world.connect("dynamodb", session).list_tables) == "ExpiredTokenException"
+    assert refused(world.connect("sts", session).get_caller_identity) == "ExpiredToken"
+
+
+def test_a_session_of_a_deleted_or_recreated_role_is_refused(world: World, refused: Refused) -> None:
+    s3 = world.connect("s3", world.session(world.role()))
+    s3.list_buckets()
+    world.iam.delete_role_policy(RoleName="agent", PolicyName="allow")
+    world.iam.delete_role(RoleName="agent")
+    assert refused(s3.list_buckets) == "AccessDenied"
+    world.role()
+    assert refused(s3.list_buckets) == "AccessDenied"
+
+
+def test_get_session_token_works_and_dies_with_the_users_rights(world: World, refused: Refused) -> None:
+    user = world.user()
+    credentials = world.connect("sts", user).get_session_token()["Credentials"]
+    s3 = world.connect("s3", credentials)
+    s3.list_buckets()
+    world.iam.put_user_policy(UserName="operator", PolicyName="deny", PolicyDocument=world.policy("Deny"))
+    assert refused(s3.list_buckets) == "AccessDenied"
+
+
+def test_role_chaining_is_limited_to_one_hour(world: World, refused: Refused) -> None:
+    arn = world.role()
+    sts = world.connect("sts", world.session(arn))
+    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe", DurationSeconds=7200) == "ValidationError"
+
+
+def test_propagation_delays_the_evaluator_and_not_the_reader(
+    world: World,
+    sandbox: SandboxClient,
+    refused: Refused,
+) -> None:
+    s3 = world.connect("s3", world.session(world.role()))
+    sandbox.configure(iam_propagation_seconds=1.0)
+    changed_at = time.monotonic()
+    world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=world.policy("Deny"))
+    assert "deny" in world.iam.list_role_policies(RoleName="agent")["PolicyNames"]
+    s3.list_buckets()
+    deadline = changed_at + 10
+    while _works(s3.list_buckets):
+        assert time.monotonic() < deadline
+    assert time.monotonic() - changed_at >= 1.0
+    assert refused(s3.list_buckets) == "AccessDenied"
+
+
+def test_propagation_delays_trust_and_keys(world: World, sandbox: SandboxClient) -> None:
+    arn, user = world.role(), world.user()
+    sandbox.configure(iam_propagation_seconds=1.0)
+    world.iam.update_assume_role_policy(RoleName="agent", PolicyDocument=document(trust("*", "Deny")))
+    world.iam.update_access_key(UserName="operator", AccessKeyId=user.access_key_id, Status="Inactive")
+    sts = world.connect("sts", user)
+    assert _works(sts.assume_role, RoleArn=arn, RoleSessionName="probe")
+    deadline = time.monotonic() + 10
+    while _works(sts.get_caller_identity) or _works(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe"):
+        assert time.monotonic() < deadline
+
+
+def _works(function: Callable[..., Any], **arguments: Any) -> bool:
+    try:
+        function(**arguments)
+    except ClientError:
+        return False
+    return True
+
+
+class TestResourcePolicies:
+    def test_bucket_policy_denies_an_administrator_only_under_its_condition(
+        self,
+        world: World,
+        admin: AccessKey,
+        refused: Refused,
+    ) -> None:
+        s3 = world.connect("s3", admin)
+        s3.create_bucket(Bucket="guarded", CreateBucketConfiguration={"LocationConstraint": REGION})
+        arn = world.role()
+        agent = world.connect("s3", world.session(arn))
+        deny = world.policy(
+            "Deny",
+            "s3:*",
+            ["arn:aws:s3:::guarded", "arn:aws:s3:::guarded/*"],
+            Principal="*",
+            Condition={"ArnEquals": {"aws:PrincipalArn": arn}},
+        )
+        agent.put_object(Bucket="guarded", Key="x", Body=b"1")
+        s3.put_bucket_policy(Bucket="guarded", Policy=deny)
+        assert refused(agent.put_object, Bucket="guarded", Key="x", Body=b"2") == "AccessDenied"
+        assert refused(agent.list_objects_v2, Bucket="guarded") == "AccessDenied"
+        assert s3.get_object(Bucket="guarded", Key="x")["Body"].read() == b"1"
+
+    def test_bucket_of_another_account_needs_both_policies(
+        self,
+        world: World,
+        sandbox: SandboxClient,
+        connect: Connect,
+        refused: Refused,
+    ) -> None:
+        far = connect("s3", sandbox.bootstrap(OTHER))
+        far.create_bucket(Bucket="evidence", CreateBucketConfiguration={"LocationConstraint": REGION})
+        arn = world.role()
+        agent = connect("s3", world.session(arn))
+        assert refused(agent.put_object, Bucket="evidence", Key="x", Body=b"1") == "AccessDenied"
+        allow = world.policy("Allow", "s3:PutObject", "arn:aws:s3:::evidence/*", Principal={"AWS": arn})
+        far.put_bucket_policy(Bucket="evidence", Policy=allow)
+        agent.put_object(Bucket="evidence", Key="x", Body=b"1")
+        assert refused(agent.get_object, Bucket="evidence", Key="x") == "AccessDenied"
+        assert far.get_object(Bucket="evidence", Key="x")["Body"].read() == b"1"
+
+    def test_queue_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        sqs = world.connect("sqs", admin)
+        url = sqs.create_queue(QueueName="channel")["QueueUrl"]
+        arn = world.role()
+        agent = world.connect("sqs", world.session(arn))
+        agent.send_message(QueueUrl=url, MessageBody="alive")
+        deny = world.policy("Deny", "sqs:*", "*", Principal={"AWS": arn})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": deny})
+        assert refused(agent.send_message, QueueUrl=url, MessageBody="x") in DENIED
+        entries = [{"Id": "1", "MessageBody": "x"}]
+        assert refused(agent.send_message_batch, QueueUrl=url, Entries=entries) in DENIED
+        assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "alive"
+
+    def test_topic_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        sns = world.connect("sns", admin)
+        topic = sns.create_topic(Name="channel")["TopicArn"]
+        arn = world.role()
+        agent = world.connect("sns", world.session(arn))
+        agent.publish(TopicArn=topic, Message="alive")
+        deny = world.policy("Deny", "sns:Publish", topic, Principal="*")
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=deny)
+        assert refused(agent.publish, TopicArn=topic, Message="x") == "AuthorizationError"
+
+    def test_table_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        dynamodb = world.connect("dynamodb", admin)
+        table = dynamodb.create_table(
+            TableName="memory",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )["TableDescription"]["TableArn"]
+        agent = world.connect("dynamodb", world.session(world.role()))
+        item = {"id": {"S": "1"}}
+        agent.put_item(TableName="memory", Item=item)
+        writes = ["dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"]
+        deny = world.policy("Deny", writes, table, Principal="*")
+        dynamodb.put_resource_policy(ResourceArn=table, Policy=deny)
+        assert refused(agent.put_item, TableName="memory", Item=item) == "AccessDeniedException"
+        batch = {"memory": [{"PutRequest": {"Item": item}}]}
+        assert refused(agent.batch_write_item, RequestItems=batch) == "AccessDeniedException"
+        assert agent.get_item(TableName="memory", Key=item)["Item"] == item
+
+    def test_repository_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        ecr = world.connect("ecr", admin)
+        ecr.create_repository(repositoryName="agent")
+        agent = world.connect("ecr", world.session(world.role()))
+        agent.put_image(repositoryName="agent", imageManifest=MANIFEST, imageTag="v1")
+        deny = json.loads(world.policy("Deny", ["ecr:PutImage", "ecr:BatchDeleteImage"], Principal="*"))
+        del deny["Statement"][0]["Resource"]
+        ecr.set_repository_policy(repositoryName="agent", policyText=json.dumps(deny))
+        image = {"repositoryName": "agent", "imageManifest": MANIFEST, "imageTag": "v2"}
+        assert refused(agent.put_image, **image) == "AccessDeniedException"
+        deleted = {"repositoryName": "agent", "imageIds": [{"imageTag": "v1"}]}
+        assert refused(agent.batch_delete_image, **deleted) == "AccessDeniedException"
+        assert agent.describe_images(repositoryName="agent")["imageDetails"]
+
+    def test_key_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        kms = world.connect("kms", admin)
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        arn = world.role()
+        agent = world.connect("kms", world.session(arn))
+        sealed = agent.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+        statements = [
+            {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"},
+            {"Effect": "Deny", "Principal": {"AWS": arn}, "Action": "kms:Decrypt", "Resource": "*"},
+        ]
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document(*statements))
+        assert refused(agent.decrypt, CiphertextBlob=sealed) == "AccessDeniedException"
+        assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document(statements[1]))
+        assert refused(kms.encrypt, KeyId=key, Plaintext=b"x") == "AccessDeniedException"
+
+
+def test_key_of_another_account_signs_when_both_policies_allow(
+    world: World,
+    sandbox: SandboxClient,
+    connect: Connect,
+    refused: Refused,
+) -> None:
+    far = connect("kms", sandbox.bootstrap(OTHER))
+    key = far.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
+    arn = world.role()
+    agent = connect("kms", world.session(arn))
+    sign = {"KeyId": key, "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+    assert refused(agent.sign, **sign) == "AccessDeniedException"
+    allow = {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "kms:Sign", "Resource": "*"}
+    own = {"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "kms:*", "Resource": "*"}
+    far.put_key_policy(KeyId=key, PolicyName="default", Policy=document(own, allow))
+    assert agent.sign(**sign)["KeyId"] == key
+
+
+def test_service_linked_roles_cannot_be_changed(world: World, refused: Refused) -> None:
+    role = world.iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com")["Role"]
+    change = {"RoleName": role["RoleName"], "PolicyName": "deny", "PolicyDocument": world.policy("Deny")}
+    assert refused(world.iam.put_role_policy, **change) == "UnmodifiableEntity"
+
+
+def test_passing_a_role_needs_permission(world: World, admin: AccessKey, refused: Refused) -> None:
+    vpc = world.connect("ec2", admin).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    arn = world.role("logs")
+    user = world.user(allow="ec2:*")
+    create = {
+        "ResourceIds": [vpc],
+        "ResourceType": "VPC",
+        "TrafficType": "ALL",
+        "LogGroupName": "flow",
+        "DeliverLogsPermissionArn": arn,
+    }
+    assert refused(world.connect("ec2", user).create_flow_logs, **create) == "UnauthorizedOperation"
+
+
+def test_source_accounts_are_separate(world: World, sandbox: SandboxClient, connect: Connect) -> None:
+    world.role("here")
+    far = connect("iam", sandbox.bootstrap(OTHER))
+    assert [role["RoleName"] for role in far.list_roles()["Roles"]] == []
+
+
+def test_an_issue_time_in_the_future_denies_every_session(world: World, refused: Refused) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    s3 = world.connect("s3", world.session(world.role()))
+    deny = world.policy("Deny", Condition={"DateLessThan": {"aws:TokenIssueTime": later}})
+    world.iam.put_role_policy(RoleName="agent", PolicyName="revoke", PolicyDocument=deny)
+    assert refused(s3.list_buckets) == "AccessDenied"
