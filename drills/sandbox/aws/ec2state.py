@@ -58,7 +58,7 @@ def all_interfaces() -> Iterator[tuple[Any, Any]]:
             yield backend, eni
 
 
-def describe_interface(backend: Any, eni: Any) -> Interface:  # noqa: ANN401 - the emulator's classes are untyped
+def describe_interface(backend: Any, eni: Any) -> Interface:
     """Return one network interface with its groups, ACLs and internet path as they are now."""
     acl = _acl_of(backend, eni.subnet.id)
     internet, nat = _internet_path(backend, eni.subnet)
@@ -74,7 +74,7 @@ def describe_interface(backend: Any, eni: Any) -> Interface:  # noqa: ANN401 - t
         public_address=ip_address(eni.public_ip) if eni.public_ip else None,
         nat_address=nat,
         internet_route=internet,
-        running=eni.instance is None or eni.instance._state.name == "running",  # noqa: SLF001 - no accessor
+        running=eni.instance is None or eni.instance._state.name == "running",
         ingress=tuple(_group_rule(backend, rule) for group in groups for rule in group.ingress_rules),
         egress=tuple(_group_rule(backend, rule) for group in groups for rule in group.egress_rules),
         acl_ingress=tuple(_acl_entry(entry) for entry in acl if not _is_egress(entry)),
@@ -82,17 +82,17 @@ def describe_interface(backend: Any, eni: Any) -> Interface:  # noqa: ANN401 - t
     )
 
 
-def _private_texts(eni: Any) -> list[str]:  # noqa: ANN401
+def _private_texts(eni: Any) -> list[str]:
     return [item["PrivateIpAddress"] for item in eni.private_ip_addresses] + list(eni.ipv6_addresses or ())
 
 
-def _group_rule(backend: Any, rule: Any) -> GroupRule:  # noqa: ANN401
+def _group_rule(backend: Any, rule: Any) -> GroupRule:
     return GroupRule(
         protocol_number(rule.ip_protocol), rule.from_port, rule.to_port, tuple(_peers(backend, rule))
     )
 
 
-def _peers(backend: Any, rule: Any) -> Iterator[IPNetwork]:  # noqa: ANN401
+def _peers(backend: Any, rule: Any) -> Iterator[IPNetwork]:
     for cidr in (rule.cidr_ipv4, rule.cidr_ipv6):
         if cidr:
             yield ip_network(cidr, strict=False)
@@ -101,24 +101,24 @@ def _peers(backend: Any, rule: Any) -> Iterator[IPNetwork]:  # noqa: ANN401
         yield from _members(backend, group_id)
 
 
-def _members(backend: Any, group_id: str) -> Iterator[IPNetwork]:  # noqa: ANN401
+def _members(backend: Any, group_id: str) -> Iterator[IPNetwork]:
     for eni in list(backend.enis.values()):
         if any(group.id == group_id for group in eni.group_set):
             yield from (ip_network(text) for text in _private_texts(eni))
 
 
-def _acl_of(backend: Any, subnet_id: str) -> list[Any]:  # noqa: ANN401
+def _acl_of(backend: Any, subnet_id: str) -> list[Any]:
     for acl in list(backend.network_acls.values()):
         if any(item.subnet_id == subnet_id for item in acl.associations):
             return list(acl.network_acl_entries)
     return []
 
 
-def _is_egress(entry: Any) -> bool:  # noqa: ANN401
+def _is_egress(entry: Any) -> bool:
     return str(entry.egress).lower() == "true"
 
 
-def _acl_entry(entry: Any) -> AclEntry:  # noqa: ANN401
+def _acl_entry(entry: Any) -> AclEntry:
     return AclEntry(
         number=int(entry.rule_number),
         protocol=protocol_number(entry.protocol),
@@ -129,11 +129,11 @@ def _acl_entry(entry: Any) -> AclEntry:  # noqa: ANN401
     )
 
 
-def _port(value: Any) -> int | None:  # noqa: ANN401
+def _port(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _internet_path(backend: Any, subnet: Any) -> tuple[bool, IPAddress | None]:  # noqa: ANN401
+def _internet_path(backend: Any, subnet: Any) -> tuple[bool, IPAddress | None]:
     """Tell whether the subnet's default route leads out, and through which NAT address."""
     table = _route_table(backend, subnet)
     route = (
@@ -149,16 +149,16 @@ def _internet_path(backend: Any, subnet: Any) -> tuple[bool, IPAddress | None]: 
     return str(route.gateway_id or "").startswith("igw-"), None
 
 
-def _is_default_route(route: Any) -> bool:  # noqa: ANN401
+def _is_default_route(route: Any) -> bool:
     return bool(route.destination_cidr_block == "0.0.0.0/0")
 
 
-def _in_default_vpc(backend: Any, subnet: Any) -> bool:  # noqa: ANN401
+def _in_default_vpc(backend: Any, subnet: Any) -> bool:
     vpc = backend.vpcs.get(subnet.vpc_id)
     return vpc is not None and str(vpc.is_default).lower() == "true"
 
 
-def _route_table(backend: Any, subnet: Any) -> Any:  # noqa: ANN401
+def _route_table(backend: Any, subnet: Any) -> Any:
     tables = [table for table in list(backend.route_tables.values()) if table.vpc_id == subnet.vpc_id]
     explicit = next(
         (table for table in tables if any(a.get("SubnetId") == subnet.id for a in table.associations)), None
@@ -166,6 +166,6 @@ def _route_table(backend: Any, subnet: Any) -> Any:  # noqa: ANN401
     return explicit or next((table for table in tables if table.main_association_id), None)
 
 
-def _nat_address(gateway: Any) -> IPAddress | None:  # noqa: ANN401
-    public = gateway._eni.public_ip  # noqa: SLF001 - the emulator has no accessor
+def _nat_address(gateway: Any) -> IPAddress | None:
+    public = gateway._eni.public_ip
     return ip_address(public) if public else None

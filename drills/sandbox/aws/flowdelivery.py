@@ -52,7 +52,7 @@ class AccountDestinations:
             _to_log_group(flow_log, interface, records)
 
 
-def _flow_log(backend: Any, item: Any) -> FlowLog:  # noqa: ANN401 - the emulator's classes are untyped
+def _flow_log(backend: Any, item: Any) -> FlowLog:
     return FlowLog(
         id=item.id,
         account_id=backend.account_id,

@@ -49,7 +49,7 @@ def publish_due() -> int:
         return flow_logs.advance(time.time())
 
 
-def attempt(source: str, destination: str, port: int, **options: Any) -> Attempt:  # noqa: ANN401 - passed on
+def attempt(source: str, destination: str, port: int, **options: Any) -> Attempt:
     """Attempt a connection under the emulator's lock and the settings of now."""
     with emulator_lock:
         flow_logs.aggregation_seconds = settings.flow_aggregation_seconds

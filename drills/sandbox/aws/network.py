@@ -88,7 +88,7 @@ class Network:
         with self._lock:
             self._connections.clear()
 
-    def connect(  # noqa: PLR0913 - a five-tuple has five parts
+    def connect(
         self,
         source: str,
         destination: str,
@@ -131,7 +131,7 @@ class Network:
                 for side in connection.sides():
                     self._retrack(side, self._interface(side))
 
-    def _prepare(  # noqa: PLR0913 - a five-tuple has five parts
+    def _prepare(
         self,
         source: str,
         destination: str,

@@ -28,7 +28,11 @@ def _function_arn(request: StubRequest) -> str:
 
 def _name(request: StubRequest) -> str:
     given = str(request.params["FunctionName"])
-    return given.partition(":function:")[2].partition(":")[0] if given.startswith("arn:") else given.partition(":")[0]
+    return (
+        given.partition(":function:")[2].partition(":")[0]
+        if given.startswith("arn:")
+        else given.partition(":")[0]
+    )
 
 
 @stub("lambda", "Invoke", resource=_function_arn)
@@ -42,7 +46,7 @@ def invoke(request: StubRequest) -> Json:
     return {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": result}
 
 
-def _function(request: StubRequest) -> Any:  # noqa: ANN401 - the emulator's classes are untyped
+def _function(request: StubRequest) -> Any:
     name, arn = _name(request), _function_arn(request)
     functions = lambda_backends[request.account][request.region].list_functions()
     function = next((item for item in functions if item.function_name == name), None)
@@ -57,12 +61,12 @@ def _function(request: StubRequest) -> Any:  # noqa: ANN401 - the emulator's cla
     return function
 
 
-def _text(payload: Any) -> str:  # noqa: ANN401 - bytes, text or a stream, depending on the parser
+def _text(payload: Any) -> str:
     content = payload.read() if hasattr(payload, "read") else payload
     return content.decode() if isinstance(content, bytes | bytearray) else str(content or "")
 
 
-def _probe(request: StubRequest, function: Any, event: Json) -> Json:  # noqa: ANN401
+def _probe(request: StubRequest, function: Any, event: Json) -> Json:
     # Imported here because the simulator's module registers routes over the stubs of this package.
     from drills.sandbox.aws.netroutes import attempt  # noqa: PLC0415
 
@@ -77,19 +81,23 @@ def _probe(request: StubRequest, function: Any, event: Json) -> Json:  # noqa: A
     }
 
 
-def _source(request: StubRequest, function: Any) -> str:  # noqa: ANN401
+def _source(request: StubRequest, function: Any) -> str:
     """Return the function's network interface, made at its first use, or the internet without a VPC."""
     config = function.vpc_config or {}
     subnets = config.get("SubnetIds") or config.get("subnet_ids")
     if not subnets:
         return "internet"
-    backend = ec2_backends[request.account][request.region]
+    backend: Any = ec2_backends[request.account][request.region]
     # AWS describes these interfaces like this: Lambda developer guide, "Giving functions access to a VPC".
     prefix = f"AWS Lambda VPC ENI-{function.function_name}-"
-    existing = next((item for item in list(backend.enis.values()) if item.description.startswith(prefix)), None)
+    existing = next(
+        (item for item in list(backend.enis.values()) if item.description.startswith(prefix)), None
+    )
     if existing is None:
         groups = config.get("SecurityGroupIds") or config.get("security_group_ids")
         subnet = backend.get_subnet(subnets[0])
-        existing = backend.create_network_interface(subnet, None, group_ids=groups, description=prefix + uuid.uuid4().hex)
+        existing = backend.create_network_interface(
+            subnet, None, group_ids=groups, description=prefix + uuid.uuid4().hex
+        )
         existing.interface_type = "lambda"
     return str(existing.id)

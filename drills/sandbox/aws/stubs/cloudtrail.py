@@ -39,7 +39,9 @@ DATA_EVENTS: dict[str, frozenset[str]] = {
     "lambda": frozenset({"Invoke"}),
     "logs": frozenset({"PutLogEvents", "GetLogEvents", "FilterLogEvents"}),
     "sns": frozenset({"Publish", "PublishBatch"}),
-    "sqs": frozenset({"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"}),
+    "sqs": frozenset(
+        {"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"}
+    ),
 }
 S3_DATA_WORDS = ("Object", "MultipartUpload", "UploadPart")
 S3_MANAGEMENT = frozenset({"PutObjectLockConfiguration", "GetObjectLockConfiguration"})
@@ -117,7 +119,9 @@ def is_management(service: str, operation: str) -> bool:
 
 
 def _mentions(event: Event, value: str) -> bool:
-    return any(value in (name, name.rpartition("/")[2], name.rpartition(":")[2]) for name in event.call.resources)
+    return any(
+        value in (name, name.rpartition("/")[2], name.rpartition(":")[2]) for name in event.call.resources
+    )
 
 
 _ATTRIBUTES: dict[str, Callable[[Event, str], bool]] = {
@@ -175,8 +179,10 @@ def _moment(value: datetime | float | str) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
-def _in_range(event: Event, start: Any, end: Any) -> bool:  # noqa: ANN401 - timestamps in any wire form
-    return (not start or event.at >= _moment(start).replace(microsecond=0)) and (not end or event.at <= _moment(end))
+def _in_range(event: Event, start: Any, end: Any) -> bool:
+    return (not start or event.at >= _moment(start).replace(microsecond=0)) and (
+        not end or event.at <= _moment(end)
+    )
 
 
 def _has_attributes(request: StubRequest, event: Event) -> bool:
@@ -238,8 +244,16 @@ def _identity(event: Event) -> Json:
     if ":assumed-role/" not in arn:
         return identity | {"type": "IAMUser", "userName": event.username}
     role = arn.partition(":assumed-role/")[2].partition("/")[0]
-    issuer = {"type": "Role", "arn": f"arn:aws:iam::{account}:role/{role}", "accountId": account, "userName": role}
+    issuer = {
+        "type": "Role",
+        "arn": f"arn:aws:iam::{account}:role/{role}",
+        "accountId": account,
+        "userName": role,
+    }
     attributes = {"mfaAuthenticated": "false"}
     if event.issued_at:
         attributes["creationDate"] = f"{event.issued_at:%Y-%m-%dT%H:%M:%SZ}"
-    return identity | {"type": "AssumedRole", "sessionContext": {"sessionIssuer": issuer, "attributes": attributes}}
+    return identity | {
+        "type": "AssumedRole",
+        "sessionContext": {"sessionIssuer": issuer, "attributes": attributes},
+    }

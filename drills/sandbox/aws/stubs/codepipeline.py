@@ -2,7 +2,8 @@
 
 Behaviour: CodePipeline user guide, "Disable or enable transitions between stages" (an execution waits before
 a stage whose inbound transition is disabled, and continues when it is enabled) and "How executions are
-processed in SUPERSEDED mode" (a newer waiting execution replaces an older one). Every action succeeds at once.
+processed in SUPERSEDED mode" (a newer waiting execution replaces an older one). Every action succeeds at
+once.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _stage_arn(request: StubRequest) -> str:
     return f"{_arn(request)}/{request.params.get('stageName')}"
 
 
-def _pipeline(request: StubRequest) -> Any:  # noqa: ANN401 - the emulator's classes are untyped
+def _pipeline(request: StubRequest) -> Any:
     name = str(request.params.get("pipelineName") or request.params.get("name"))
     pipeline = codepipeline_backends[request.account][request.region].pipelines.get(name)
     if pipeline is None:
@@ -75,11 +76,11 @@ def _pipeline(request: StubRequest) -> Any:  # noqa: ANN401 - the emulator's cla
     return pipeline
 
 
-def _state(request: StubRequest, pipeline: Any) -> Progress:  # noqa: ANN401
+def _state(request: StubRequest, pipeline: Any) -> Progress:
     return _progress.setdefault((request.account, request.region, pipeline.pipeline["name"]), Progress())
 
 
-def _stages(pipeline: Any) -> list[str]:  # noqa: ANN401
+def _stages(pipeline: Any) -> list[str]:
     return [str(stage["name"]) for stage in pipeline.pipeline["stages"]]
 
 
@@ -130,13 +131,15 @@ def start_pipeline_execution(request: StubRequest) -> Json:
     """Start an execution and move it as far as the transitions let it."""
     pipeline = _pipeline(request)
     backend = codepipeline_backends[request.account][request.region]
-    execution_id = backend.start_pipeline_execution(pipeline.pipeline["name"], request.params.get("variables"))
+    execution_id = backend.start_pipeline_execution(
+        pipeline.pipeline["name"], request.params.get("variables")
+    )
     pipeline.executions[execution_id].status = "InProgress"
     _advance(pipeline, _state(request, pipeline), execution_id, 0)
     return {"pipelineExecutionId": execution_id}
 
 
-def _advance(pipeline: Any, progress: Progress, execution_id: str, first: int) -> None:  # noqa: ANN401
+def _advance(pipeline: Any, progress: Progress, execution_id: str, first: int) -> None:
     """Enter stages from the given one on, until the end or a disabled transition."""
     for stage in _stages(pipeline)[first:]:
         if not progress.transition(stage).enabled:
@@ -158,15 +161,20 @@ def get_pipeline_state(request: StubRequest) -> Json:
     return {
         "pipelineName": definition["name"],
         "pipelineVersion": definition["version"],
-        "stageStates": [_stage_state(progress, stage, index) for index, stage in enumerate(definition["stages"])],
-        "created": pipeline._created,  # noqa: SLF001 - the emulator only exposes them as text
-        "updated": pipeline._updated,  # noqa: SLF001
+        "stageStates": [
+            _stage_state(progress, stage, index) for index, stage in enumerate(definition["stages"])
+        ],
+        "created": pipeline._created,
+        "updated": pipeline._updated,
     }
 
 
 def _stage_state(progress: Progress, stage: Json, index: int) -> Json:
     name = str(stage["name"])
-    state: Json = {"stageName": name, "actionStates": [_action_state(progress, name, a) for a in stage["actions"]]}
+    state: Json = {
+        "stageName": name,
+        "actionStates": [_action_state(progress, name, a) for a in stage["actions"]],
+    }
     if index:
         state["inboundTransitionState"] = progress.transition(name).describe()
     if name in progress.finished:

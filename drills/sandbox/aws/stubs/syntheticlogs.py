@@ -109,9 +109,16 @@ def get_log_events(request: StubRequest) -> Json:
     else:
         start = _index(token, "f/") if token else window.start
         chosen = range(start, min(window.stop, start + size))
-    events = [{key: _event(index, total)[key] for key in ("timestamp", "message", "ingestionTime")} for index in chosen]
+    events = [
+        {key: _event(index, total)[key] for key in ("timestamp", "message", "ingestionTime")}
+        for index in chosen
+    ]
     # The same forward token coming back marks the end (API reference, GetLogEvents).
-    return {"events": events, "nextForwardToken": f"f/{chosen.stop}", "nextBackwardToken": f"b/{chosen.start}"}
+    return {
+        "events": events,
+        "nextForwardToken": f"f/{chosen.stop}",
+        "nextBackwardToken": f"b/{chosen.start}",
+    }
 
 
 @stub("logs", "DescribeLogStreams", resource=_group_arn)
@@ -146,7 +153,10 @@ def _emulated_filter(request: StubRequest) -> Json:
 
 
 def _stream_names(request: StubRequest) -> list[str]:
-    names, prefix = list(request.params.get("logStreamNames") or ()), request.params.get("logStreamNamePrefix")
+    names, prefix = (
+        list(request.params.get("logStreamNames") or ()),
+        request.params.get("logStreamNamePrefix"),
+    )
     group = logs_backends[request.account][request.region].groups.get(_group_name(request.params))
     if not prefix or group is None:
         return names
@@ -187,7 +197,7 @@ def _emulated_streams(request: StubRequest) -> Json:
     return {"logStreams": streams} | ({"nextToken": token} if token else {})
 
 
-def _asked(request: StubRequest, operation: str, **arguments: Any) -> Any:  # noqa: ANN401 - the emulator is untyped
+def _asked(request: StubRequest, operation: str, **arguments: Any) -> Any:
     backend = logs_backends[request.account][request.region]
     try:
         return getattr(backend, operation)(**arguments)
