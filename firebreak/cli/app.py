@@ -1,0 +1,116 @@
+"""The ``firebreak`` command: its groups, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import traceback
+from collections.abc import Sequence
+from typing import cast
+
+import click
+
+from firebreak import __version__
+from firebreak.cli import exit as codes
+from firebreak.cli.output import plain
+from firebreak.errors import FirebreakError
+from firebreak.model import JsonObject
+
+COMMANDS = {
+    "contain": "firebreak.cli.contain:contain",
+    "status": "firebreak.cli.contain:status",
+    "evidence": "firebreak.cli.evidence:evidence",
+    "inventory": "firebreak.cli.inventory:inventory",
+    "measures": "firebreak.cli.registry:measures",
+    "permissions": "firebreak.cli.registry:permissions",
+}
+"""Each command by the place it is defined in; only the one that is called is imported."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, in the order of an incident."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        return cast("click.Command", getattr(importlib.import_module(module), name))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="firebreak")
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
+def firebreak(debug: bool) -> None:
+    """Contain a compromised AI workload in four proved phases within 15 minutes.
+
+    Exit codes: 0 contained or ok, 1 internal error, 2 invalid input, 3 not fully contained or unproven,
+    4 refused by a guard, 5 rejected.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; every error becomes a message and an exit code."""
+    try:
+        code = firebreak.main(list(arguments), prog_name="firebreak", standalone_mode=False)
+    except FirebreakError as error:
+        return _report(arguments, _document(error))
+    except click.ClickException as error:
+        return _report(arguments, _usage(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return codes.INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough, as with ``| head``
+        return codes.INTERNAL_ERROR
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _report(arguments, _unexpected(error))
+    return code if isinstance(code, int) else codes.OK
+
+
+def _report(arguments: Sequence[str], document: JsonObject) -> int:
+    """Tell what went wrong: people on standard error, programs on standard output."""
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))
+    click.echo(plain(f"error: {document['message']}"), err=True)
+    if document["remedy"]:
+        click.echo(plain(f"next: {document['remedy']}"), err=True)
+    return int(document["exit_code"])
+
+
+def _document(error: FirebreakError) -> JsonObject:
+    named = f" [{error.resource}]" if error.resource and error.resource not in error.message else ""
+    return {
+        "type": type(error).__name__,
+        "message": f"{error.message}{named}",
+        "resource": error.resource,
+        "remedy": error.remedy,
+        "exit_code": error.exit_code,
+    }
+
+
+def _usage(error: click.ClickException) -> JsonObject:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return {
+        "type": "UsageError",
+        "message": error.format_message(),
+        "resource": "",
+        "remedy": f"{context.command_path} --help" if context else "",
+        "exit_code": codes.USAGE,
+    }
+
+
+def _unexpected(error: Exception) -> JsonObject:
+    first = next(iter(str(error).splitlines()), "")
+    return {
+        "type": type(error).__name__,
+        "message": f"unexpected {type(error).__name__}: {first}",
+        "resource": "",
+        "remedy": "run firebreak --debug ... for the traceback, and report it",
+        "exit_code": codes.INTERNAL_ERROR,
+    }

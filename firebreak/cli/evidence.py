@@ -1,0 +1,186 @@
+"""``firebreak evidence``: check, read and fetch sealed packages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.text import Text
+
+from firebreak.cli import exit as codes
+from firebreak.cli.options import folder_argument
+from firebreak.cli.output import both_times, emit, json_option, plain, show, table
+from firebreak.errors import EvidenceError, UsageError
+from firebreak.evidence import custody
+from firebreak.evidence.custody import CustodyEntry
+from firebreak.evidence.export import export as download
+from firebreak.evidence.folder import Folder
+from firebreak.evidence.layout import ATTESTATION, BAG, CUSTODY, EXHIBITS
+from firebreak.evidence.sign import TrustedKey, load_public_keys
+from firebreak.evidence.vault import Vault
+from firebreak.evidence.verify import Report
+from firebreak.evidence.verify import verify as check
+from firebreak.model import Cloud, Exhibit, Mode
+from firebreak.provider import provider
+from firebreak.settings import load_settings
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+STORES = {"s3": Cloud.AWS}
+"""Which cloud's store a uri of that scheme lies in."""
+
+
+@click.group()
+def evidence() -> None:
+    """Check, read and fetch sealed evidence packages."""
+
+
+@evidence.command()
+@click.argument("package")
+@click.option(
+    "--trust", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of live packages."
+)
+@click.option(
+    "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
+)
+@json_option
+def verify(package: str, trust: tuple[Path, ...], trust_drill: tuple[Path, ...], as_json: bool) -> int:
+    """Check PACKAGE (folder or uri) in six steps, with keys from outside the package.
+
+    A folder is checked offline.
+    """
+    if not trust and not trust_drill:
+        raise UsageError(
+            "no key to trust was named: a package cannot vouch for itself",
+            remedy="give --trust KEY.pub, or --trust-drill KEY.pub for a drill",
+        )
+    keys = (*load_public_keys(trust), *load_public_keys(trust_drill, Mode.DRILL))
+    with _folder(package) as folder:
+        report = check(folder, keys)
+    if as_json:
+        emit(report)
+    else:
+        _show_report(report, keys)
+    return codes.OK if report.ok else codes.NOT_CONTAINED
+
+
+@evidence.command("show")
+@click.argument("package")
+@json_option
+def show_package(package: str, as_json: bool) -> None:
+    """List the exhibits and the custody of PACKAGE (folder or uri), without judging them."""
+    with _folder(package) as folder:
+        exhibits, entries = _exhibits(folder), _entries(folder)
+    if as_json:
+        emit(
+            {
+                "package": package,
+                "exhibits": [each.model_dump(mode="json") for each in exhibits],
+                "custody": [each.model_dump(mode="json") for each in entries],
+            }
+        )
+        return
+    show(_exhibit_table(exhibits))
+    show(_custody_table(entries))
+    show(Text("not verified: see firebreak evidence verify", style="dim"))
+
+
+@evidence.command()
+@click.argument("uri")
+@folder_argument
+@json_option
+def export(uri: str, folder: Path, as_json: bool) -> None:
+    """Fetch the package at URI into a new FOLDER; every file is compared with its recorded hash."""
+    made = download(_vault(uri), uri, folder)
+    if as_json:
+        emit({"package": str(made), "uri": uri})
+    else:
+        click.echo(str(made))
+
+
+@contextmanager
+def _folder(package: str) -> Iterator[Path]:
+    """The package as a local folder, fetched first where it is a uri."""
+    if "://" not in package:
+        yield _existing(Path(package))
+        return
+    with tempfile.TemporaryDirectory(prefix="firebreak-evidence-") as parent:
+        yield download(_vault(package), package, Path(parent) / "package")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_dir():
+        raise UsageError(
+            f"there is no evidence package at {path}", remedy=f"give the folder that holds {BAG}/"
+        )
+    if not (path / BAG).is_dir() and not (path / ATTESTATION).is_file():
+        raise EvidenceError(f"{path} is not an evidence package", remedy=f"give the folder that holds {BAG}/")
+    return path
+
+
+def _vault(uri: str) -> Vault:
+    scheme = uri.partition("://")[0]
+    if "://" not in uri or scheme not in STORES:
+        known = ", ".join(f"{each}://" for each in STORES)
+        raise UsageError(
+            f"{uri} is not in a known evidence store", remedy=f"give a uri that starts with {known}"
+        )
+    return provider(STORES[scheme]).vault(load_settings())
+
+
+def _exhibits(folder: Path) -> list[Exhibit]:
+    return [
+        _parsed(Exhibit.model_validate_json, line) for line in Folder.scan(folder).lines(f"{BAG}/{EXHIBITS}")
+    ]
+
+
+def _entries(folder: Path) -> list[CustodyEntry]:
+    return [_parsed(custody.read, line) for line in Folder.scan(folder).lines(f"{BAG}/{CUSTODY}")]
+
+
+RecordT = TypeVar("RecordT")
+
+
+def _parsed(parse: Callable[[str], RecordT], line: str) -> RecordT:
+    try:
+        return parse(line)
+    except ValueError as error:
+        raise EvidenceError(
+            "the package has a line that cannot be read", remedy="see firebreak evidence verify"
+        ) from error
+
+
+def _show_report(report: Report, keys: tuple[TrustedKey, ...]) -> None:
+    for step in report.steps:
+        mark = Text("ok    ", style="green") if not step.problems else Text("FAILED", style="bold red")
+        show(Text.assemble(mark, f"  {step.number}. {step.title} ({step.checked})"))
+        for problem in step.problems:
+            show(Text(f"          {plain(str(problem))}"))
+    show(Text())
+    if report.ok:
+        names = ", ".join(key.name for key in keys if key.key.keyid in report.signed_by)
+        mode = "drill" if report.mode is Mode.DRILL else "incident"
+        size = f"{report.exhibits} exhibits, {report.payload_bytes:,} bytes"
+        show(Text(f"{mode} {report.incident_id}: genuine, signed with {plain(names)}; {size}", style="green"))
+    else:
+        show(Text(f"{len(report.problems)} problems: do not rely on this package", style="bold red"))
+
+
+def _exhibit_table(exhibits: list[Exhibit]) -> Any:
+    rows = [
+        (each.evidence_id, each.kind, f"{each.stored.size:,}", each.stored.sha256, each.source)
+        for each in exhibits
+    ]
+    return table(("exhibit", "kind", "bytes", "sha256", "source"), rows)
+
+
+def _custody_table(entries: list[CustodyEntry]) -> Any:
+    rows = [
+        (str(each.seq), both_times(each.at), each.action.value, each.actor.who, each.summary or each.purpose)
+        for each in entries
+    ]
+    return table(("no", "at", "action", "by", "what"), rows, title="\ncustody")
