@@ -20,6 +20,8 @@ def resource_of(arn: str, action: str) -> Resource:
     if len(parts) < _ARN_PARTS:
         return Resource(arn)
     service, region, account, name = parts[2], parts[3], parts[4], parts[5]
+    if account == "aws":
+        return Resource(arn)  # AWS's own, such as its managed policies: everyone's
     if action in {"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"}:
         return _role_to_assume(arn, account, name)
     reader = _READERS.get(service)

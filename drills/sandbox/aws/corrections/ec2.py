@@ -113,7 +113,6 @@ def _used_groups(backend: Any) -> Iterator[str]:
 
 def _referenced_groups(group: Any) -> Iterator[str]:
     for rule in [*group.ingress_rules, *group.egress_rules]:
-        for source in rule.source_groups:
-            other = source.get("GroupId")
-            if other and other != group.id:
-                yield other
+        other = rule.source_group.get("GroupId")
+        if other and other != group.id:
+            yield other

@@ -38,14 +38,16 @@ def apply() -> None:
         upload: Any = self.get_bucket(bucket_name).multiparts.get(multipart_id)
         key = complete(self, bucket_name, multipart_id, body)
         if key is not None:
-            _lock(key, getattr(upload, "asked_lock", {}))
+            _lock(key, self.get_bucket(bucket_name), getattr(upload, "asked_lock", {}))
         return key
 
     setattr(S3Backend, "create_multipart_upload", create_with_lock)  # noqa: B010 - mypy forbids assigning methods
     setattr(S3Backend, "complete_multipart_upload", complete_with_lock)  # noqa: B010 - same
 
 
-def _lock(key: Any, asked: dict[str, Any]) -> None:
+def _lock(key: Any, bucket: Any, asked: dict[str, Any]) -> None:
+    if bucket.object_lock_enabled and bucket.has_default_lock:
+        key.lock_mode, key.lock_until = bucket.default_lock_mode, bucket.default_retention()
     if asked.get("ObjectLockMode"):
         key.lock_mode = asked["ObjectLockMode"]
         key.lock_until = _text(asked.get("ObjectLockRetainUntilDate"))

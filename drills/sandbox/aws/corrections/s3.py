@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,26 +125,40 @@ def _not_configured() -> ApiError:
     return ApiError("NoSuchObjectLockConfiguration", message, 404)
 
 
-_CHECKSUMS = {"x-amz-checksum-sha256": hashlib.sha256, "x-amz-checksum-sha1": hashlib.sha1}
+_CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
+    "CRC32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
+    "SHA1": lambda body: hashlib.sha1(body).digest(),  # noqa: S324 - one of the checksums S3 offers
+    "SHA256": lambda body: hashlib.sha256(body).digest(),
+}
 
 
-def _check_digest(response: Any) -> None:
-    for header, algorithm in _CHECKSUMS.items():
-        claimed = response.headers.get(header)
-        actual = base64.b64encode(algorithm(response.raw_body or b"").digest()).decode()
-        if claimed and claimed != actual:
-            message = f"Value for {header} header is invalid."
-            raise ApiError("InvalidRequest", message, 400)
-
-
-_put_object = S3Response.put_object
-
-
-def _checked_put(response: Any) -> Any:
-    _check_digest(response)
-    return _put_object(response)
+@guard("s3", "PutObject", "UploadPart")
+def checksum_right(request: StubRequest) -> None:
+    """Refuse a body that does not have the checksum sent with it; moto stores both unchecked."""
+    body = request.params.get("Body") or b""
+    content = body.encode() if isinstance(body, str) else body
+    for name, compute in _CHECKSUMS.items():
+        claimed = request.headers.get(f"x-amz-checksum-{name.lower()}")
+        if claimed and claimed != base64.b64encode(compute(content)).decode():
+            message = f"Value for x-amz-checksum-{name.lower()} header is invalid."
+            raise ApiError("BadDigest", message, 400)
 
 
 def apply() -> None:
-    """Check the checksums that clients send; moto stores them unchecked."""
-    S3Response.put_object = _checked_put  # type: ignore[method-assign,assignment]
+    """Let moto see the headers it wrongly insists on."""
+    put: Any = S3Response._key_response_put
+
+    def put_with_headers(self: Any, query: Any, key_name: str) -> Any:
+        for header, value in _implied_headers(self.headers):
+            self.normalized_request.environ.setdefault(header, value)
+        return put(self, query, key_name)
+
+    setattr(S3Response, "_key_response_put", put_with_headers)  # noqa: B010 - mypy forbids assigning methods
+
+
+def _implied_headers(headers: Any) -> Iterator[tuple[str, str]]:
+    if "x-amz-copy-source" in headers:
+        yield "HTTP_CONTENT_MD5", "copied by S3"  # moto wants a checksum of a body that a copy does not have
+    for name in _CHECKSUMS:
+        if f"x-amz-checksum-{name.lower()}" in headers:
+            yield "HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM", name  # a given checksum names its algorithm
