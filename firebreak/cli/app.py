@@ -14,6 +14,7 @@ from firebreak import __version__
 from firebreak.cli import exit as codes
 from firebreak.cli.output import plain
 from firebreak.errors import FirebreakError
+from firebreak.logs import redacted_text
 from firebreak.model import JsonObject
 
 COMMANDS = {
@@ -68,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         return codes.INTERNAL_ERROR
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
         if "--debug" in arguments:
-            traceback.print_exc()
+            click.echo(redacted_text(traceback.format_exc()), err=True)
         return _report(arguments, _unexpected(error))
     return code if isinstance(code, int) else codes.OK
 
@@ -106,7 +107,7 @@ def _usage(error: click.ClickException) -> JsonObject:
 
 
 def _unexpected(error: Exception) -> JsonObject:
-    first = next(iter(str(error).splitlines()), "")
+    first = redacted_text(next(iter(str(error).splitlines()), ""))
     return {
         "type": type(error).__name__,
         "message": f"unexpected {type(error).__name__}: {first}",
