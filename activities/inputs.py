@@ -7,7 +7,6 @@ from pydantic import AwareDatetime
 from firebreak.evidence.custody import CustodyEvent, Head
 from firebreak.model import FrozenModel, Phase, Stored
 from firebreak.record import (
-    Plan,
     PlannedStep,
     ReleaseInput,
     RunRef,
@@ -64,7 +63,7 @@ class PackageInput(FrozenModel):
     preserved: tuple[Stored, ...] = ()
     """Changes of the volatile pre-capture."""
     segments: tuple[Stored, ...]
-    head: Head
+    sealed_at: AwareDatetime
 
 
 class RevertInput(FrozenModel):
@@ -79,21 +78,17 @@ class ReleasePlan(FrozenModel):
     """What a release will revert, or why it may not."""
 
     run: RunRef
-    plan: Plan
+    steps: tuple[PlannedStep, ...] = ()
     outcomes: tuple[StepOutcome, ...] = ()
     refusals: tuple[str, ...] = ()
-    custody_head: Head | None = None
 
 
 class ReleasePackageInput(FrozenModel):
     """What the release's own package refers to."""
 
     request: ReleaseInput
-    run: RunRef
     facts: RunFacts
     outcomes: tuple[StepOutcome, ...]
-    containment_head: Head | None = None
-    """Where the containment's custody chain ended."""
 
 
 class Page(FrozenModel):

@@ -12,7 +12,7 @@ from firebreak.engine import Engine
 from firebreak.logs import bind_incident
 from firebreak.model import Stored
 from firebreak.planning import Preview
-from firebreak.record import ContainmentInput, Plan, StepOutcome
+from firebreak.record import ContainmentInput, Plan, StepOutcome, needs_approval
 from firebreak.steps import Polling
 
 
@@ -36,14 +36,16 @@ class MeasureActivities:
         bind_incident(request.incident_id)
         with translated():
             async with heartbeating():
-                return await planning.plan(self.engine, request)
+                made = await planning.plan(self.engine, request)
+                if not made.refusals and not needs_approval(made, request.trigger):
+                    await self.engine.blocking(lambda: planning.mark(self.engine, made, "containing"))
+                return made
 
     @activity.defn(name="firebreak.mark")
     async def mark(self, request: MarkInput) -> Stored:
         """Record that the workload is being contained, or is released."""
         with translated():
-            read = await self.engine.blocking(lambda: self.engine.get(request.plan))
-            plan = Plan.model_validate_json(read)
+            plan = await self.engine.blocking(lambda: planning.read_plan(self.engine, request.plan))
             bind_incident(plan.run.incident_id)
             return await self.engine.blocking(lambda: planning.mark(self.engine, plan, request.status))
 

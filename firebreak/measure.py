@@ -151,6 +151,10 @@ class Measure(ABC, Generic[AccessT]):
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
         """Observe once, from outside; never trusts apply. The measure holds when all findings hold."""
 
+    def intact(self, target: Target, change: Change) -> Finding | None:
+        """Whether a frozen artifact still is what was recorded; None for what is no artifact."""
+        return None
+
     @abstractmethod
     def revert(self, change: Change) -> Finding:
         """Restore ``change.before`` and prove it. Idempotent; needs only the recorded change."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import AwareDatetime
@@ -156,9 +157,9 @@ async def _survey(engine: Engine, context: Context[Any]) -> Survey:
 
 async def _candidates(engine: Engine, measure: Measure[Any]) -> list[Candidate]:
     declared = measure.applies_to(measure.run.workload)
-    found = await asyncio.gather(*(engine.blocking(lambda t=target: measure.discover(t)) for target in declared))
+    found = await asyncio.gather(*(engine.blocking(partial(measure.discover, target)) for target in declared))
     targets = list({target.key: target for some in found for target in some}.values())
-    radii = await asyncio.gather(*(engine.blocking(lambda t=target: measure.blast_radius(t)) for target in targets))
+    radii = await asyncio.gather(*(engine.blocking(partial(measure.blast_radius, target)) for target in targets))
     return [(type(measure), target, radius) for target, radius in zip(targets, radii, strict=True)]
 
 
@@ -209,9 +210,16 @@ async def _write(
         consent=run.workload.consent,
         flow_log_gate=run.workload.flow_log_gate,
         budgets=run.workload.budgets,
+        stored=(trigger, workload),
     )
     stored = await engine.blocking(lambda: engine.put(f"{data}/plan.json", made))
     return made.model_copy(update={"stored": (trigger, workload, stored)})
+
+
+def read_plan(engine: Engine, stored: Stored) -> Plan:
+    """A plan from the evidence store, with the reference to itself that it could not contain."""
+    made = Plan.model_validate_json(engine.get(stored))
+    return made.model_copy(update={"stored": (*made.stored, stored)})
 
 
 async def _planned(

@@ -300,3 +300,9 @@ class ReleaseInput(FrozenModel):
 def seconds_between(start: datetime, end: datetime) -> float:
     """Seconds with millisecond precision, as the public documents print them."""
     return round((end - start).total_seconds(), 3)
+
+
+def needs_approval(plan: Plan, trigger: Trigger) -> bool:
+    """Whether a person has to agree before the first change."""
+    mode = plan.consent.mode
+    return mode == "approval" or (mode == "auto_if_confirmed" and not trigger.confirmed)

@@ -1,0 +1,57 @@
+"""Custody and the evidence package as activities of a cloud's queue."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.errors import translated
+from activities.inputs import CustodyInput, CustodySegment, PackageInput
+from activities.liveness import heartbeating
+from firebreak import __version__, package, planning
+from firebreak.engine import Engine
+from firebreak.evidence import custody
+from firebreak.evidence.custody import Actor, CustodyEvent
+from firebreak.logs import bind_incident
+from firebreak.record import Sealed
+
+
+class EvidenceActivities:
+    """Writes what a run has to keep."""
+
+    def __init__(self, engine: Engine, identity: str) -> None:
+        self.engine = engine
+        self.responder = Actor(who=identity, software=f"firebreak {__version__}")
+
+    @activity.defn(name="firebreak.chain")
+    async def chain(self, request: CustodyInput) -> CustodySegment:
+        """Chain events behind the head, and store the new part."""
+        bind_incident(request.run.incident_id)
+        events = [self._signed(event) for event in request.events]
+        lines, head = custody.extend(request.head, events)
+        body = "".join(f"{line}\n" for line in lines).encode()
+        key = f"{request.run.incident_id}.custody/{request.segment}.jsonl"
+        with translated():
+            async with heartbeating():
+                stored = await self.engine.blocking(lambda: self.engine.vault.put(key, body))
+        return CustodySegment(head=head, stored=stored)
+
+    @activity.defn(name="firebreak.package")
+    async def package(self, request: PackageInput) -> Sealed:
+        """Gather, sign and lock the evidence package, and forget the sealed probe sessions."""
+        bind_incident(request.run.incident_id)
+        with translated():
+            async with heartbeating():
+                return await self.engine.blocking(lambda: self._package(request))
+
+    def _package(self, request: PackageInput) -> Sealed:
+        plan = planning.read_plan(self.engine, request.plan)
+        done = [*package.outcomes(self.engine, request.proved), *request.failed]
+        sealed = package.seal(
+            self.engine, plan, request.facts, done, request.preserved, request.segments, request.sealed_at
+        )
+        self.engine.vault.forget(f"sealed/{request.run.incident_id}")
+        return sealed
+
+    def _signed(self, event: CustodyEvent) -> CustodyEvent:
+        return event if event.actor.human else event.model_copy(update={"actor": self.responder})
+

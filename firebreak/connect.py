@@ -1,0 +1,61 @@
+"""The connection to Temporal: its own environment configuration, our data converter and attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError
+
+from firebreak.codec import data_converter
+from firebreak.errors import FirebreakError
+from firebreak.settings import Settings
+
+INCIDENT = SearchAttributeKey.for_keyword("FirebreakIncident")
+WORKLOAD = SearchAttributeKey.for_keyword("FirebreakWorkload")
+MODE = SearchAttributeKey.for_keyword("FirebreakMode")
+SEARCH_ATTRIBUTES = (INCIDENT, WORKLOAD, MODE)
+"""Ids only: search attributes are stored in clear text."""
+
+
+async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:
+    """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE`` and the TLS variables say.
+
+    Raises FirebreakError naming the address when nothing answers there.
+    """
+    config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    config.setdefault("target_host", "localhost:7233")
+    try:
+        return await Client.connect(**config, data_converter=data_converter(settings), runtime=runtime)
+    except RuntimeError as error:  # the SDK's word for every failure to connect
+        raise FirebreakError(
+            f"no Temporal server answers at {config['target_host']}",
+            remedy="start one (`firebreak up` for the embedded one) or set TEMPORAL_ADDRESS",
+        ) from error
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Register our search attributes where they are missing. Idempotent."""
+    operator = client.operator_service
+    try:
+        known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+        missing = [key.name for key in SEARCH_ATTRIBUTES if key.name not in known.custom_attributes]
+        if missing:
+            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+            await operator.add_search_attributes(
+                AddSearchAttributesRequest(
+                    namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword)
+                )
+            )
+    except RPCError as error:
+        raise FirebreakError(
+            f"the search attributes {', '.join(key.name for key in SEARCH_ATTRIBUTES)} cannot be registered: "
+            f"{error.message}",
+            resource=client.namespace,
+            remedy="let an administrator of the namespace register them as Keyword",
+        ) from error

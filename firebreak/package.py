@@ -1,0 +1,117 @@
+"""The evidence package of a run: gather what its steps stored, and seal it. Blocking, no Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from firebreak.chronicle import evidence_id
+from firebreak.engine import Engine
+from firebreak.evidence import bag
+from firebreak.evidence.custody import Head
+from firebreak.model import Change, Exhibit, JsonObject, Stored
+from firebreak.record import (
+    ContainmentRecord,
+    EvidenceStatus,
+    Observations,
+    Plan,
+    RunFacts,
+    RunRef,
+    RunStatus,
+    Sealed,
+    StepOutcome,
+)
+from firebreak.statusdoc import status
+
+
+def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
+    """Read proved outcomes back, each pointing to where it lies."""
+    read = (Observations.model_validate_json(engine.get(each)).outcome for each in stored)
+    return [outcome.model_copy(update={"findings_stored": at}) for outcome, at in zip(read, stored, strict=True)]
+
+
+def exhibits(
+    engine: Engine, plan: Plan, done: Iterable[StepOutcome], preserved: Iterable[Stored]
+) -> Iterator[Exhibit]:
+    """Every item of evidence: documents of the run, and what the captures acquired."""
+    for stored in plan.stored:
+        yield _document(stored, "run document", plan.run)
+    for step in plan.steps:
+        yield _document(step.state, "pre-state", plan.run)
+    for outcome in done:
+        if outcome.findings_stored is not None:
+            yield _document(outcome.findings_stored, "findings", plan.run)
+        if outcome.change is not None:
+            yield _document(outcome.change, "change", plan.run)
+            yield from _acquired(engine, outcome.change)
+    for stored in preserved:
+        yield _document(stored, "volatile pre-capture", plan.run)
+        yield from _acquired(engine, stored)
+
+
+def seal(
+    engine: Engine,
+    plan: Plan,
+    facts: RunFacts,
+    done: list[StepOutcome],
+    preserved: Iterable[Stored],
+    segments: Iterable[Stored],
+    sealed_at: datetime,
+) -> Sealed:
+    """Write the record and the signed package; every object is locked."""
+    document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
+    lines = [line for part in segments for line in engine.get(part).decode().splitlines()]
+    items = list(exhibits(engine, plan, done, preserved))
+    package = bag.seal(
+        engine.vault,
+        bag.Contents(
+            incident_id=plan.run.incident_id,
+            mode=plan.run.mode,
+            exhibits=items,
+            custody_lines=lines,
+            predicate=predicate(plan.run, document),
+            sealed_at=sealed_at,
+        ),
+        engine.provider.signer(engine.settings, plan.run.mode),
+    )
+    evidence = EvidenceStatus(uri=package.uri, manifest_sha256=package.manifest_sha256)
+    record = write_record(engine, plan, document.model_copy(update={"evidence": evidence}), done, package.custody_head)
+    return Sealed(evidence=evidence, record=record, custody_head=package.custody_head)
+
+
+def write_record(
+    engine: Engine, plan: Plan, document: RunStatus, done: list[StepOutcome], head: Head
+) -> Stored:
+    """Keep what release starts from, beside the package."""
+    record = ContainmentRecord(status=document, plan=plan, outcomes=tuple(done), custody_head=head)
+    return engine.put(f"{plan.run.incident_id}.record.json", record)
+
+
+def predicate(run: RunRef, document: RunStatus) -> JsonObject:
+    """The run's own statement, signed with the package."""
+    return {
+        "workload": {"id": document.workload_id, "sha256": run.workload.sha256},
+        "cloud": document.cloud,
+        "verdict": document.verdict,
+        "triggered_at": document.triggered_at.isoformat(),
+        "contained_at": document.contained_at.isoformat() if document.contained_at else None,
+        "phases": [
+            phase.model_dump(mode="json", exclude={"measures"}) for phase in document.phases
+        ],
+        "decisions": [decision.model_dump(mode="json") for decision in document.decisions],
+    }
+
+
+def _document(stored: Stored, kind: str, run: RunRef) -> Exhibit:
+    return Exhibit(
+        evidence_id=evidence_id(stored),
+        kind=kind,
+        source=run.incident_id,
+        acquired_by="firebreak",
+        collected_at=run.triggered_at,
+        stored=stored,
+    )
+
+
+def _acquired(engine: Engine, change: Stored) -> tuple[Exhibit, ...]:
+    return Change.model_validate_json(engine.get(change)).exhibits

@@ -1,0 +1,277 @@
+"""From a trigger to a durable run, and everything that people then ask of it. Shared by CLI and web."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from firebreak.connect import INCIDENT, MODE, WORKLOAD
+from firebreak.errors import FirebreakError, GuardError, UsageError
+from firebreak.measure import now
+from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
+from firebreak.planning import Preview
+from firebreak.record import (
+    ContainmentInput,
+    Decision,
+    Ended,
+    ReleaseInput,
+    RunStatus,
+    Trigger,
+)
+from firebreak.settings import Settings
+from workflows.containment import Containment
+from workflows.preview import PreviewContainment
+from workflows.release import Release
+
+PRIORITY = {Mode.LIVE: Priority(priority_key=1), Mode.DRILL: Priority(priority_key=5)}
+"""Under load, live runs are worked on before drills."""
+
+
+class Started(FrozenModel):
+    """A durable run: acknowledged once the server has it."""
+
+    incident_id: str
+    workflow_id: str
+    run_id: str
+    joined: bool
+    """The workload was already being contained; this trigger was recorded on that run."""
+
+
+def cloud_queue(settings: Settings, cloud: Cloud) -> str:
+    """The task queue of a cloud's activities."""
+    return f"{settings.task_queue}-{cloud}"
+
+
+def new_incident_id() -> str:
+    """An id that sorts by time."""
+    return f"INC-{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def workflow_id(workload: Workload) -> str:
+    """One run per workload: the id is made from what it is and where it lives."""
+    where = "\n".join((workload.cloud, workload.account, workload.id))
+    return f"containment-{hashlib.sha256(where.encode()).hexdigest()[:32]}"
+
+
+async def contain(
+    client: Client, settings: Settings, workload: Workload, trigger: Trigger, *, incident_id: str, mode: Mode
+) -> Started:
+    """Start a containment, or join the one that runs. Durable when it returns, with or without a worker."""
+    request = _request(settings, workload, trigger, incident_id, mode)
+    handle = await client.start_workflow(
+        Containment.run,
+        request,
+        id=workflow_id(workload),
+        task_queue=settings.task_queue,
+        start_signal="record_alert",
+        start_signal_args=[trigger],
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        search_attributes=_attributes(incident_id, workload.id, mode),
+        priority=PRIORITY[mode],
+        static_summary=f"contain {workload.id}",
+    )
+    running = await _incident_of(handle)
+    return Started(
+        incident_id=running,
+        workflow_id=handle.id,
+        run_id=handle.result_run_id or "",
+        joined=running != incident_id,
+    )
+
+
+async def preview(client: Client, settings: Settings, workload: Workload, trigger: Trigger) -> Preview:
+    """What a containment would do, without a mutating call."""
+    incident_id = new_incident_id()
+    request = _request(settings, workload, trigger, incident_id, Mode.LIVE)
+    try:
+        return await client.execute_workflow(
+            PreviewContainment.run,
+            request,
+            id=f"preview-{incident_id}",
+            task_queue=settings.task_queue,
+            execution_timeout=timedelta(minutes=5),
+        )
+    except WorkflowFailureError as error:
+        raise _failure(error) from error
+
+
+async def find(client: Client, name: str) -> WorkflowHandle[Any, Any]:
+    """The newest run of an incident id, workflow id or workload id; raises UsageError when there is none."""
+    wanted = _quoted(name)
+    query = (
+        f"WorkflowType IN ('containment', 'release') AND "
+        f"({INCIDENT.name} = {wanted} OR {WORKLOAD.name} = {wanted} OR WorkflowId = {wanted})"
+    )
+    async for each in client.list_workflows(query, limit=1):
+        return client.get_workflow_handle(each.id, run_id=each.run_id)
+    raise UsageError(f"there is no run {name}", remedy="`firebreak status` lists the runs")
+
+
+async def containment(client: Client, incident_id: str) -> WorkflowHandle[Containment, Ended]:
+    """The containment of an incident; raises UsageError when there is none."""
+    query = f"WorkflowType = 'containment' AND {INCIDENT.name} = {_quoted(incident_id)}"
+    async for each in client.list_workflows(query, limit=1):
+        return client.get_workflow_handle_for(Containment.run, each.id, run_id=each.run_id)
+    raise UsageError(f"there is no containment {incident_id}", remedy="`firebreak status` lists the runs")
+
+
+async def runs(client: Client, limit: int = 50) -> list[WorkflowExecution]:
+    """The newest runs, newest first."""
+    query = "WorkflowType IN ('containment', 'release')"
+    return [each async for each in client.list_workflows(query, limit=limit)]
+
+
+async def status(handle: WorkflowHandle[Any, Any]) -> RunStatus:
+    """The public status document; needs a worker for workflows."""
+    document: RunStatus = await handle.query(
+        "status", result_type=RunStatus, rpc_timeout=timedelta(seconds=10)
+    )
+    return document
+
+
+async def decide(client: Client, incident_id: str, decision: Decision) -> Decision:
+    """Hand a person's decision to the run; raises GuardError when the run does not accept it.
+
+    A refused decision is recorded on the run as well, since Temporal itself keeps no trace of it.
+    """
+    handle = await containment(client, incident_id)
+    try:
+        made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
+    except WorkflowUpdateFailedError as error:
+        why = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+        await handle.signal(Containment.decision_refused, decision.model_copy(update={"refused": why}))
+        raise GuardError(f"{decision.kind} was not accepted: {why}", resource=incident_id) from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise GuardError(
+            f"{decision.kind} was not accepted: the run has ended", resource=incident_id
+        ) from error
+    return made
+
+
+async def release(
+    client: Client, settings: Settings, incident_id: str, *, by: str, approved_by: str, reason: str
+) -> Started:
+    """Start the release of a contained workload; raises GuardError where it may not be released."""
+    if by == approved_by:
+        raise GuardError(
+            f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
+        )
+    handle = await containment(client, incident_id)
+    document = await status(handle)
+    if not document.finished:
+        raise GuardError(
+            "the containment is still running", resource=incident_id, remedy="wait for its end, or stop it"
+        )
+    ended = await handle.result()
+    if ended.sealed is None:
+        raise GuardError(
+            f"there is nothing to release: the run ended {ended.verdict} without changes on record",
+            resource=incident_id,
+        )
+    request = ReleaseInput(
+        incident_id=incident_id,
+        workload_id=document.workload_id,
+        cloud=document.cloud,
+        mode=document.mode,
+        by=by,
+        approved_by=approved_by,
+        reason=reason,
+        requested_at=now(),
+        record=ended.sealed.record,
+        task_queue=cloud_queue(settings, document.cloud),
+    )
+    started = await client.start_workflow(
+        Release.run,
+        request,
+        id=f"release-{incident_id}",
+        task_queue=settings.task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=_attributes(incident_id, document.workload_id, document.mode),
+        priority=PRIORITY[document.mode],
+        static_summary=f"release {document.workload_id}",
+    )
+    return Started(
+        incident_id=incident_id, workflow_id=started.id, run_id=started.result_run_id or "", joined=False
+    )
+
+
+def exit_code(document: RunStatus) -> int:
+    """The CLI's exit code for a document (docs/runbook.md)."""
+    codes = {
+        Verdict.CONTAINED: 0,
+        Verdict.RELEASED: 0,
+        Verdict.REFUSED: 4,
+        Verdict.REJECTED: 5,
+    }
+    return codes.get(document.verdict, 3)
+
+
+def _request(
+    settings: Settings, workload: Workload, trigger: Trigger, incident_id: str, mode: Mode
+) -> ContainmentInput:
+    return ContainmentInput(
+        incident_id=incident_id,
+        workload_id=workload.id,
+        workload_digest=workload.digest(),
+        cloud=workload.cloud,
+        mode=mode,
+        trigger=trigger,
+        task_queue=cloud_queue(settings, workload.cloud),
+    )
+
+
+def _attributes(incident_id: str, workload_id: str, mode: Mode) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(INCIDENT, incident_id),
+            SearchAttributePair(WORKLOAD, workload_id),
+            SearchAttributePair(MODE, mode.value),
+        ]
+    )
+
+
+async def _incident_of(handle: WorkflowHandle[Any, Any]) -> str:
+    description = await handle.describe()
+    return description.typed_search_attributes[INCIDENT]
+
+
+def _failure(error: WorkflowFailureError) -> FirebreakError:
+    cause: BaseException | None = error.cause
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    text = cause.message if isinstance(cause, ApplicationError) else str(error.cause)
+    kind = cause.type if isinstance(cause, ApplicationError) else ""
+    if kind in {"UsageError", "InventoryError", "SettingsError"}:
+        return UsageError(text)
+    if kind in {"GuardError", "MissingPermissionError"}:
+        return GuardError(text)
+    return FirebreakError(text)
+
+
+def _quoted(name: str) -> str:
+    """A visibility query literal; ids hold no quotes, so anything with one is refused."""
+    if not name or any(character in name for character in "'\"\\`") or not name.isprintable():
+        raise UsageError(f"{name!r} is not an id")
+    return f"'{name}'"

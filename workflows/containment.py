@@ -1,0 +1,381 @@
+"""The runbook: four gated phases, each proved before the next. Deterministic, no SDK imports."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from activities.evidence import EvidenceActivities
+    from activities.inputs import MarkInput, PackageInput, StepInput
+    from activities.measures import MeasureActivities
+    from firebreak import chronicle
+    from firebreak.errors import FirebreakError
+    from firebreak.model import Phase, Stored, Verdict
+    from firebreak.record import (
+        ContainmentInput,
+        Decision,
+        Ended,
+        Plan,
+        PlannedStep,
+        RunFacts,
+        RunStatus,
+        Sealed,
+        StepOutcome,
+        Trigger,
+        needs_approval,
+    )
+    from firebreak.statusdoc import phase_verdict, run_verdict, status
+    from firebreak.steps import Gate
+
+from workflows.custody import Custody
+from workflows.decisions import Decisions
+from workflows.failures import message, refused
+from workflows.oncall import OnCall
+from workflows.options import GRACE, HEARTBEAT_TIMEOUT, PLANNING, PRESERVING, RETRY, SEALING
+
+REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
+"""Failures of planning that say no; anything else is asked about."""
+
+
+@workflow.defn(name="containment", failure_exception_types=[ValidationError, FirebreakError])
+class Containment:
+    """One containment of one workload; later alerts for the same workload join it."""
+
+    @workflow.init
+    def __init__(self, request: ContainmentInput) -> None:
+        self.request = request
+        self.facts = RunFacts(
+            incident_id=request.incident_id,
+            workflow_id=workflow.info().workflow_id,
+            workload_id=request.workload_id,
+            cloud=request.cloud,
+            mode=request.mode,
+            triggered_at=request.trigger.received_at,
+        )
+        self.plan: Plan | None = None
+        self.outcomes: dict[str, StepOutcome] = {}
+        self.late: dict[str, asyncio.Task[None]] = {}
+        self.oncall = OnCall(self.facts)
+        self.custody = Custody(request)
+        self.preserving: list[asyncio.Task[Stored | None]] = []
+        self.decisions = Decisions(self.facts, request.trigger, self.oncall)
+        self.attempt = 0
+
+    @workflow.run
+    async def run(self, request: ContainmentInput) -> Ended:
+        """Contain the workload; the result says what was proved and where the evidence lies."""
+        clock = asyncio.create_task(self.oncall.watch_clock())
+        try:
+            ended = await self._contain()
+        finally:
+            clock.cancel()
+        self.oncall.page("verdict", f"{request.workload_id}: {self.facts.verdict}")
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self.oncall.deliver_last()
+        return ended
+
+    @workflow.query
+    def status(self) -> RunStatus:
+        """The public status document as of now."""
+        return status(self.facts, self.plan, self.outcomes, workflow.now())
+
+    @workflow.signal
+    def record_alert(self, trigger: Trigger) -> None:
+        """Keep an alert for this workload: the one that started the run, or one that joins it."""
+        self.facts.alerts.append(trigger)
+
+    @workflow.signal
+    def decision_refused(self, decision: Decision) -> None:
+        """Keep a decision that was not accepted; a refused update leaves no trace of its own."""
+        self.decisions.record(decision)
+
+    @workflow.update
+    def approve(self, decision: Decision) -> Decision:
+        """Agree to the containment."""
+        return self.decisions.accept(decision)
+
+    @workflow.update
+    def reject(self, decision: Decision) -> Decision:
+        """Refuse the containment: nothing is changed."""
+        return self.decisions.accept(decision)
+
+    @workflow.update
+    def retry(self, decision: Decision) -> Decision:
+        """Try again what is not proved in the phase that waits."""
+        return self.decisions.accept(decision)
+
+    @workflow.update
+    def proceed(self, decision: Decision) -> Decision:
+        """Accept the risk of an unproved phase and go on; recorded as a deviation."""
+        return self.decisions.accept(decision)
+
+    @workflow.update
+    def stop(self, decision: Decision) -> Decision:
+        """End the run at the next gate; what is contained stays contained."""
+        return self.decisions.accept(decision)
+
+    @approve.validator
+    def _may_approve(self, decision: Decision) -> None:
+        self.decisions.check_approve(decision)
+
+    @reject.validator
+    def _may_reject(self, decision: Decision) -> None:
+        self.decisions.check_awaited("approval")
+
+    @retry.validator
+    def _may_retry(self, decision: Decision) -> None:
+        self.decisions.check_awaited("decision")
+
+    @proceed.validator
+    def _may_proceed(self, decision: Decision) -> None:
+        self.decisions.check_awaited("decision")
+        if self.plan is None:
+            raise refused("there is no plan to proceed with: retry or stop")
+
+    @stop.validator
+    def _may_stop(self, decision: Decision) -> None:
+        self.decisions.check_stop()
+
+    async def _contain(self) -> Ended:
+        plan = await self._planned()
+        if plan is None:
+            return self._end()
+        if not await self._consented(plan):
+            self.facts.verdict = Verdict.REJECTED
+            return await self._sealed(plan)
+        self._preserve(plan)
+        for phase in Phase:
+            await self._phase(plan, phase)
+            if self.decisions.stop_requested:
+                break
+        await self._settle(plan)
+        self._judge()
+        return await self._sealed(plan)
+
+    async def _planned(self) -> Plan | None:
+        while True:
+            try:
+                plan = await self._activity_plan()
+            except ActivityError as error:
+                if not await self._planning_failed(error):
+                    return None
+                continue
+            if plan.refusals:
+                self._refuse(plan.refusals)
+                return None
+            self.plan = plan
+            self.facts.notes.extend(plan.notes)
+            return plan
+
+    async def _activity_plan(self) -> Plan:
+        return await workflow.execute_activity_method(
+            MeasureActivities.plan,
+            self.request,
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=PLANNING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"plan {self.request.workload_id}",
+        )
+
+    async def _planning_failed(self, error: ActivityError) -> bool:
+        """Whether to plan again."""
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type in REFUSING_ERRORS:
+            self._refuse((cause.message,))
+            return False
+        decision = await self.decisions.decide(None, f"nothing was changed: planning failed: {message(error)}")
+        if decision.kind == "retry":
+            return True
+        self.facts.verdict = Verdict.UNPROVEN
+        return False
+
+    def _refuse(self, reasons: tuple[str, ...]) -> None:
+        self.facts.refusals.extend(reasons)
+        self.facts.verdict = Verdict.REFUSED
+
+    async def _consented(self, plan: Plan) -> bool:
+        if not needs_approval(plan, self.request.trigger):
+            return True
+        granted = await self.decisions.approval(plan.consent)
+        if granted:
+            await workflow.execute_activity_method(
+                MeasureActivities.mark,
+                MarkInput(plan=plan.stored[-1], status="containing"),
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=PLANNING,
+                retry_policy=RETRY,
+            )
+        return granted
+
+    def _preserve(self, plan: Plan) -> None:
+        volatile = [step for step in plan.steps if step.preserve_first]
+        self.preserving = [asyncio.create_task(self._preserve_one(plan, step)) for step in volatile]
+
+    async def _preserve_one(self, plan: Plan, step: PlannedStep) -> Stored | None:
+        try:
+            return await workflow.execute_activity_method(
+                MeasureActivities.preserve,
+                StepInput(run=plan.run, step=step, until=workflow.now() + PRESERVING),
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=PRESERVING,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary=f"preserve {step.key}",
+            )
+        except ActivityError as error:  # best effort: said, and never in the way of phase 1
+            self.facts.notes.append(f"pre-capture of {step.target.ref} failed: {message(error)}")
+            return None
+
+    async def _phase(self, plan: Plan, phase: Phase) -> None:
+        facts = self.facts.phases[phase]
+        facts.started_at = workflow.now()
+        if phase in plan.empty_phases:
+            facts.deviations.append(f"nothing declared for this phase: {plan.empty_phases[phase]}")
+        await self._attempt(plan, phase, list(plan.of(phase)))
+        await self._gate(plan, phase)
+
+    async def _gate(self, plan: Plan, phase: Phase) -> None:
+        """Hold the next phase until this one is proved, or a named person decided otherwise."""
+        while self._open_steps(plan, phase) and not self.decisions.stop_requested:
+            decision = await self.decisions.decide(phase, self._unproved(plan, phase))
+            if decision.kind == "retry":
+                await self._attempt(plan, phase, self._open_steps(plan, phase))
+                continue
+            if decision.kind == "proceed":
+                self.facts.phases[phase].deviations.append(
+                    f"proceeded unproved: {decision.by} accepted the risk: {decision.reason}"
+                )
+            break
+        self._judge_phase(plan, phase)
+        await self._chain(plan, phase)
+
+    def _judge_phase(self, plan: Plan, phase: Phase) -> None:
+        facts = self.facts.phases[phase]
+        outcomes = [self.outcomes[step.key] for step in plan.of(phase)]
+        facts.verdict = phase_verdict(outcomes)
+        facts.verified_at = workflow.now() if facts.verdict is Verdict.CONTAINED else None
+
+    def _open_steps(self, plan: Plan, phase: Phase) -> list[PlannedStep]:
+        """Steps that hold the gate: neither proved nor waiting for log evidence alone."""
+        done = (
+            step.key
+            for step in plan.of(phase)
+            if self.outcomes[step.key].proved or step.key in self.late
+        )
+        proved = frozenset(done)
+        return [step for step in plan.of(phase) if step.key not in proved]
+
+    def _unproved(self, plan: Plan, phase: Phase) -> str:
+        names = ", ".join(step.key for step in self._open_steps(plan, phase))
+        return f"not proved within the budget of the phase {phase.title}: {names}"
+
+    async def _attempt(self, plan: Plan, phase: Phase, steps: list[PlannedStep]) -> None:
+        self.attempt += 1
+        until = workflow.now() + plan.budgets.of(phase)
+        gate: Gate = "prompt" if plan.flow_log_gate == "deferred" else "all"
+        await asyncio.gather(*(self._step(plan, step, until, gate) for step in steps))
+
+    async def _step(self, plan: Plan, step: PlannedStep, until: datetime, gate: Gate) -> None:
+        request = StepInput(run=plan.run, step=step, until=until, gate=gate)
+        outcome = await self._run_step(request)
+        self.outcomes[step.key] = outcome
+        if outcome.awaiting_logs:
+            self.late[step.key] = asyncio.create_task(self._await_logs(plan, step, outcome))
+
+    async def _await_logs(self, plan: Plan, step: PlannedStep, applied: StepOutcome) -> None:
+        until = workflow.now() + plan.budgets.of(step.phase)
+        request = StepInput(run=plan.run, step=step, until=until, applied=applied)
+        self.outcomes[step.key] = await self._run_step(request)
+
+    async def _run_step(self, request: StepInput) -> StepOutcome:
+        """The outcome, also where the step failed; one failed step does not stop its siblings."""
+        try:
+            outcome = await self._execute(request)
+            while outcome.interrupted:  # its worker was stopped: another one goes on
+                request = request.model_copy(update={"applied": outcome})
+                outcome = await self._execute(request)
+        except ActivityError as error:
+            step = request.step
+            before = self.outcomes.get(step.key)
+            failed = before or StepOutcome(measure=step.measure, target=step.target, phase=step.phase)
+            return failed.model_copy(update={"verdict": Verdict.UNPROVEN, "error": message(error)})
+        return outcome
+
+    async def _execute(self, request: StepInput) -> StepOutcome:
+        return await workflow.execute_activity_method(
+            MeasureActivities.contain,
+            request,
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=max(request.until - workflow.now(), timedelta(0)) + GRACE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=request.step.key,
+        )
+
+    async def _settle(self, plan: Plan) -> None:
+        """Wait for log evidence that phases did not wait for."""
+        await asyncio.gather(*self.late.values())
+        late, self.late = list(self.late), {}
+        for phase in Phase:
+            if any(step.key in late for step in plan.of(phase)):
+                self.attempt += 1
+                await self._gate(plan, phase)
+
+    def _judge(self) -> None:
+        self.facts.verdict = run_verdict(facts.verdict for facts in self.facts.phases.values())
+        if self.facts.verdict is Verdict.CONTAINED:
+            self.facts.contained_at = workflow.now()
+
+    async def _chain(self, plan: Plan, phase: Phase) -> None:
+        """Seal the phase's findings into the custody chain before the next phase begins."""
+        outcomes = [self.outcomes[step.key] for step in plan.of(phase)]
+        events = chronicle.phase_events(outcomes, self.attempt)
+        await self.custody.seal(plan, self.facts, f"phase-{int(phase)}-{self.attempt}", events)
+
+    async def _sealed(self, plan: Plan) -> Ended:
+        """Seal the evidence package; without it nothing counts as contained."""
+        preserved = [stored for stored in await asyncio.gather(*self.preserving) if stored]
+        try:
+            await self.custody.seal(plan, self.facts, "end", ())
+            sealed = await self._package(plan, preserved)
+        except ActivityError as error:
+            self.facts.warnings.append(f"the evidence package could not be sealed: {message(error)}")
+            self.oncall.page("breach", self.facts.warnings[-1])
+            if self.facts.verdict is Verdict.CONTAINED:
+                self.facts.verdict = Verdict.PARTIALLY_CONTAINED
+                self.facts.contained_at = None
+            return self._end()
+        self.facts.evidence = sealed.evidence
+        return self._end(sealed)
+
+    async def _package(self, plan: Plan, preserved: list[Stored]) -> Sealed:
+        outcomes = list(self.outcomes.values())
+        return await workflow.execute_activity_method(
+            EvidenceActivities.package,
+            PackageInput(
+                run=plan.run,
+                plan=plan.stored[-1],
+                facts=self.facts,
+                proved=tuple(o.findings_stored for o in outcomes if o.findings_stored and not o.error),
+                failed=tuple(o for o in outcomes if o.error or not o.findings_stored),
+                preserved=tuple(preserved),
+                segments=tuple(self.custody.segments),
+                sealed_at=workflow.now(),
+            ),
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=SEALING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary="evidence package",
+        )
+
+    def _end(self, sealed: Sealed | None = None) -> Ended:
+        self.facts.ended_at = workflow.now()
+        return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)

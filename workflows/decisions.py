@@ -1,0 +1,98 @@
+"""What named people decide about one run: consent before it, and every gate that is not proved."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from firebreak.model import Consent, Phase
+    from firebreak.record import Awaiting, Decision, RunFacts, Trigger
+
+from workflows.failures import refused
+from workflows.oncall import OnCall
+
+
+class Decisions:
+    """Asks people, checks what they may decide, and keeps every decision."""
+
+    def __init__(self, facts: RunFacts, trigger: Trigger, oncall: OnCall) -> None:
+        self.facts = facts
+        self.trigger = trigger
+        self.oncall = oncall
+        self.latest: Decision | None = None
+        self.stop_requested = False
+
+    def accept(self, decision: Decision) -> Decision:
+        """Record a decision that its validator let through."""
+        stamped = self.record(decision)
+        self.latest = stamped
+        self.stop_requested = self.stop_requested or decision.kind == "stop"
+        return stamped
+
+    def record(self, decision: Decision) -> Decision:
+        """Keep a decision, accepted or not, with the run's own time."""
+        phase = self.facts.awaiting.phase if self.facts.awaiting else None
+        stamped = decision.model_copy(update={"decided_at": workflow.now(), "phase": phase})
+        self.facts.decisions.append(stamped)
+        return stamped
+
+    def check_approve(self, decision: Decision) -> None:
+        """Another person than the requester and than the first approver has to agree."""
+        self.check_awaited("approval")
+        if decision.by == self.trigger.requested_by:
+            raise refused(f"{decision.by} asked for this containment and cannot approve it")
+        if decision.by in self._approvers():
+            raise refused(f"{decision.by} has already approved; another person has to")
+
+    def check_awaited(self, kind: str) -> None:
+        """The run has to wait for such a decision."""
+        awaiting = self.facts.awaiting
+        if awaiting is None or awaiting.kind != kind:
+            raise refused(f"the run does not wait for {'an' if kind == 'approval' else 'a'} {kind}")
+
+    def check_stop(self) -> None:
+        """A run can be stopped between its consent and its end."""
+        if self.facts.ended_at is not None:
+            raise refused("the run has already ended")
+        if self.facts.awaiting is not None and self.facts.awaiting.kind == "approval":
+            raise refused("the run waits for approval: reject it instead")
+
+    async def approval(self, consent: Consent) -> bool:
+        """Whether enough people agreed in time; unanswered, the workload's declared default counts."""
+        people = "two people" if consent.approvers == 2 else "one person"
+        until = workflow.now() + timedelta(seconds=consent.timeout_seconds)
+        self._await("approval", None, f"approval by {people} before anything is changed", until)
+        try:
+            await workflow.wait_condition(
+                lambda: self._rejected() or len(self._approvers()) >= consent.approvers,
+                timeout=consent.timeout_seconds,
+            )
+        except TimeoutError:
+            self.facts.notes.append(f"approval unanswered: the workload's default is to {consent.default}")
+            return consent.default == "contain"
+        finally:
+            self.facts.awaiting = None
+        return not self._rejected()
+
+    async def decide(self, phase: Phase | None, reason: str) -> Decision:
+        """Page the on-call and wait, however long, for retry, proceed or stop."""
+        self._await("decision", phase, reason)
+        await workflow.wait_condition(lambda: self.latest is not None)
+        self.facts.awaiting = None
+        assert self.latest is not None  # noqa: S101 - the condition just awaited
+        return self.latest
+
+    def _await(self, kind: str, phase: Phase | None, reason: str, until: datetime | None = None) -> None:
+        self.latest = None
+        self.facts.awaiting = Awaiting.model_validate(
+            {"kind": kind, "phase": phase, "reason": reason, "since": workflow.now(), "until": until}
+        )
+        self.oncall.page("decision_needed", reason)
+
+    def _approvers(self) -> set[str]:
+        return {d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused}
+
+    def _rejected(self) -> bool:
+        return self.latest is not None and self.latest.kind == "reject"

@@ -1,0 +1,16 @@
+"""Failures of activities and of decisions, in words for people."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError, ApplicationError
+
+
+def message(error: ActivityError) -> str:
+    """What went wrong inside an activity."""
+    cause = error.cause
+    return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+
+
+def refused(text: str) -> ApplicationError:
+    """A decision that the run does not accept; raised from validators."""
+    return ApplicationError(text, type="DecisionRefused", non_retryable=True)

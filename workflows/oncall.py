@@ -1,0 +1,75 @@
+"""The 15-minute clock and the on-call: warnings, the breach, and pages that never hold a phase."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.inputs import Page
+    from activities.notify import NotifyActivities
+    from firebreak.model import CONTAINMENT_TARGET
+    from firebreak.record import RunFacts
+
+from workflows.failures import message
+from workflows.options import PAGING, RETRY
+
+WARNINGS_AT = (0.5, 0.8)
+"""Fractions of the 15 minutes at which the on-call is warned."""
+
+LAST_PAGES = timedelta(seconds=5)
+"""How long an ended run stays open for its last pages; an alert after that starts a new run."""
+
+
+class OnCall:
+    """Pages people about one run, and keeps its clock."""
+
+    def __init__(self, facts: RunFacts) -> None:
+        self.facts = facts
+        self.pages: list[asyncio.Task[None]] = []
+
+    def page(self, kind: str, text: str) -> None:
+        """Send a page in the background."""
+        page = Page(incident_id=self.facts.incident_id, kind=kind, message=text)
+        self.pages.append(asyncio.create_task(self._deliver(page)))
+
+    async def deliver_last(self) -> None:
+        """Give the pages on their way a moment to arrive."""
+        _, missing = await workflow.wait(self.pages, timeout=LAST_PAGES.total_seconds())
+        for task in missing:
+            task.cancel()
+
+    async def watch_clock(self) -> None:
+        """Warn at half and at four fifths of the time, and record the breach; the run goes on."""
+        minutes = CONTAINMENT_TARGET.seconds // 60
+        for fraction in WARNINGS_AT:
+            await self._sleep_until(self.facts.triggered_at + CONTAINMENT_TARGET * fraction)
+            self._warn("warning", f"{fraction:.0%} of the {minutes} minutes have passed")
+        await self._sleep_until(self.facts.triggered_at + CONTAINMENT_TARGET)
+        self._warn("breach", f"not contained within {minutes} minutes; the run goes on")
+
+    async def _sleep_until(self, moment: datetime) -> None:
+        wait = (moment - workflow.now()).total_seconds()
+        if wait > 0:
+            await workflow.sleep(wait)
+
+    def _warn(self, kind: str, text: str) -> None:
+        if self.facts.contained_at is None and self.facts.ended_at is None:
+            self.facts.warnings.append(text)
+            self.page(kind, text)
+
+    async def _deliver(self, page: Page) -> None:
+        try:
+            await workflow.execute_activity_method(
+                NotifyActivities.notify,
+                page,
+                schedule_to_close_timeout=PAGING,
+                start_to_close_timeout=timedelta(seconds=20),
+                retry_policy=RETRY,
+                summary=page.kind,
+            )
+        except ActivityError as error:  # a dead notifier is shown, and never holds a run
+            self.facts.notes.append(f"the on-call could not be paged ({page.kind}): {message(error)}")

@@ -1,0 +1,148 @@
+"""Release: the human decision to give a workload back; reverts in reverse order, each proved."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from activities.inputs import ReleasePackageInput, ReleasePlan, RevertInput
+    from activities.measures import MeasureActivities
+    from activities.release import ReleaseActivities
+    from firebreak.errors import FirebreakError
+    from firebreak.model import Phase, Verdict
+    from firebreak.record import (
+        Ended,
+        Plan,
+        PlannedStep,
+        ReleaseInput,
+        RunFacts,
+        RunStatus,
+        Sealed,
+        StepOutcome,
+    )
+    from firebreak.statusdoc import status
+
+from workflows.failures import message
+from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
+
+REVERTING = timedelta(minutes=10)
+"""Time for one revert with its retries; what still fails is reported, and can be released again."""
+
+
+@workflow.defn(name="release", failure_exception_types=[ValidationError, FirebreakError])
+class Release:
+    """One release of one contained workload, by one person and approved by another."""
+
+    @workflow.init
+    def __init__(self, request: ReleaseInput) -> None:
+        self.request = request
+        self.facts = RunFacts(
+            incident_id=request.incident_id,
+            workflow_id=workflow.info().workflow_id,
+            workload_id=request.workload_id,
+            cloud=request.cloud,
+            mode=request.mode,
+            triggered_at=request.requested_at,
+        )
+        self.plan: ReleasePlan | None = None
+        self.outcomes: dict[str, StepOutcome] = {}
+
+    @workflow.run
+    async def run(self, request: ReleaseInput) -> Ended:
+        """Revert every change and prove the pre-state; what is irreversible stays, and says so."""
+        try:
+            plan = await self._planned()
+        except ActivityError as error:
+            return self._refused((message(error),))
+        if plan.refusals:
+            return self._refused(plan.refusals)
+        self.plan = plan
+        for phase in reversed(Phase):
+            await self._revert_phase(plan, phase)
+        self._judge()
+        return await self._sealed()
+
+    @workflow.query
+    def status(self) -> RunStatus:
+        """The public status document; verdicts of measures say what was reverted."""
+        plan = Plan(run=self.plan.run, steps=self.plan.steps) if self.plan else None
+        return status(self.facts, plan, self.outcomes, workflow.now())
+
+    async def _planned(self) -> ReleasePlan:
+        return await workflow.execute_activity_method(
+            ReleaseActivities.plan,
+            self.request,
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=PLANNING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"plan release of {self.request.workload_id}",
+        )
+
+    async def _revert_phase(self, plan: ReleasePlan, phase: Phase) -> None:
+        facts = self.facts.phases[phase]
+        facts.started_at = workflow.now()
+        steps = [step for step in plan.steps if step.phase is phase]
+        for group in (False, True):
+            chosen = [step for step in steps if step.last_in_release is group]
+            await asyncio.gather(*(self._revert(plan, step) for step in chosen))
+        done = [self.outcomes[step.key] for step in steps]
+        released = all(outcome.verdict is Verdict.RELEASED for outcome in done)
+        facts.verdict = Verdict.RELEASED if released else Verdict.UNPROVEN
+        facts.verified_at = workflow.now() if released else None
+
+    async def _revert(self, plan: ReleasePlan, step: PlannedStep) -> None:
+        known = {outcome.key: outcome for outcome in plan.outcomes}
+        applied = known.get(step.key) or StepOutcome(
+            measure=step.measure, target=step.target, phase=step.phase
+        )
+        try:
+            self.outcomes[step.key] = await workflow.execute_activity_method(
+                MeasureActivities.revert,
+                RevertInput(run=plan.run, step=step, applied=applied),
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=REVERTING,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary=f"revert {step.key}",
+            )
+        except ActivityError as error:
+            self.outcomes[step.key] = applied.model_copy(
+                update={"verdict": Verdict.UNPROVEN, "error": message(error)}
+            )
+
+    def _judge(self) -> None:
+        released = all(outcome.verdict is Verdict.RELEASED for outcome in self.outcomes.values())
+        self.facts.verdict = Verdict.RELEASED if released else Verdict.UNPROVEN
+        self.facts.ended_at = workflow.now()
+
+    def _refused(self, reasons: tuple[str, ...]) -> Ended:
+        self.facts.refusals.extend(reasons)
+        self.facts.verdict = Verdict.REFUSED
+        self.facts.ended_at = workflow.now()
+        return Ended(incident_id=self.request.incident_id, verdict=Verdict.REFUSED)
+
+    async def _sealed(self) -> Ended:
+        try:
+            sealed: Sealed | None = await workflow.execute_activity_method(
+                ReleaseActivities.package,
+                ReleasePackageInput(
+                    request=self.request, facts=self.facts, outcomes=tuple(self.outcomes.values())
+                ),
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=SEALING,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary="release package",
+            )
+        except ActivityError as error:
+            self.facts.warnings.append(f"the release's evidence could not be sealed: {message(error)}")
+            sealed = None
+        self.facts.evidence = sealed.evidence if sealed else None
+        return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)
