@@ -1,6 +1,6 @@
 """Amazon Web Services: importing this package registers its measures."""
 
-from providers.aws import artifacts, forensics, identity, network
+from providers.aws import accesskeys, artifacts, forensics, identity, network, trust
 from providers.aws.provider import PROVIDER
 
-__all__ = ["PROVIDER", "artifacts", "forensics", "identity", "network"]
+__all__ = ["PROVIDER", "accesskeys", "artifacts", "forensics", "identity", "network", "trust"]

@@ -32,7 +32,7 @@ class AwsProvider:
     kinds: Mapping[str, Mapping[str, type[Resource]]] = KINDS
 
     def check(self, workload: Workload) -> list[str]:
-        """Name what is wrong with account, region, access and references. No I/O beyond the SDK's own files."""
+        """Name what is wrong with account, region, access and references. No network."""
         problems = []
         if not _ACCOUNT.match(workload.account):
             problems.append(f"account {workload.account!r} is not a 12-digit AWS account id")
@@ -43,7 +43,7 @@ class AwsProvider:
             problems += _place_problems(workload, resource)
         return problems
 
-    def access(self, run: Run, settings: Settings, vault: Vault) -> AwsAccess:  # noqa: ARG002 - provider seam
+    def access(self, run: Run, settings: Settings, vault: Vault) -> AwsAccess:
         """Bind a run to the responder's sessions; raises GuardError for a drill outside the sandbox."""
         return AwsAccess(run, settings)
 

@@ -22,8 +22,9 @@ SessionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@*?-]{2,64}$")]
 
 # GetCallerIdentity "cannot be denied" (STS API reference), so it proves nothing.
 _UNDENIABLE = {"get_caller_identity", "GetCallerIdentity"}
+# HEAD answers carry no error code, so their denial cannot be told from other failures.
 _READ_ONLY = re.compile(
-    r"^(?:Get|List|Describe|Head|BatchGet|Query|Scan|Lookup|Search)(?=[A-Z_]|$)", re.IGNORECASE
+    r"^(?:Get|List|Describe|BatchGet|Query|Scan|Lookup|Search)(?=[A-Z_]|$)", re.IGNORECASE
 )
 
 ResourceT = TypeVar("ResourceT", bound=Resource)
@@ -51,7 +52,7 @@ class Probe(BaseModel):
         if value in _UNDENIABLE:
             raise ValueError("GetCallerIdentity cannot be denied, so it is no probe")
         if not _READ_ONLY.match(value):
-            raise ValueError(f"a probe only reads: {value} is not a Get, List, Describe, Head, Query or Scan")
+            raise ValueError(f"a probe only reads: {value} is not a Get, List, Describe, Query or Scan")
         return value
 
     @property
@@ -68,6 +69,8 @@ class IamRole(Declared):
     probes: tuple[Probe, ...] = ()
     session_names: tuple[SessionName, ...] = ()
     """For a role shared with others: the role session names that are this workload's."""
+    used_by: tuple[str, ...] = ()
+    """Instances (ids) and functions (ARNs) of this workload that run as it: not counted as blast radius."""
 
 
 class IamUser(Declared):

@@ -20,14 +20,16 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionError as BotoConnectionError,
     HTTPClientError,
     IncompleteReadError,
 )
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
 
 from firebreak.errors import FirebreakError, GuardError, PermanentCloudError, TransientCloudError
-from firebreak.measure import Measure, now
-from firebreak.model import Mode, Run
+from firebreak.measure import Measure, Permission, now
+from firebreak.model import Mode, Run, Target
 from firebreak.settings import Settings
 
 if TYPE_CHECKING:
@@ -430,3 +432,8 @@ class AwsMeasure(Measure[AwsAccess]):
     def access(self) -> AwsAccess:
         """The responder's sessions for this run."""
         return self.context.access
+
+    @classmethod
+    def needed(cls, target: Target) -> tuple[Permission, ...]:  # noqa: ARG003 - subclasses look at it
+        """The permissions that this very target needs; a measure of several kinds leaves some out."""
+        return cls.permissions

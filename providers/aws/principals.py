@@ -1,0 +1,165 @@
+"""Read roles and users: what they are, who uses them, and which inline policies they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import Permission, on_any, on_target
+from firebreak.model import JsonObject, Resource, Target, Workload
+from providers.aws.documents import compact
+from providers.aws.resources import IamRole, IamUser, declared, of_kind
+from providers.aws.session import AwsAccess, error_code, translated
+
+ROLE_KINDS = ("iam-role",)
+USER_KINDS = ("iam-user",)
+
+READ_ROLE = on_target("iam:GetRole", "iam:GetRolePolicy")
+WRITE_ROLE = on_target("iam:PutRolePolicy", "iam:DeleteRolePolicy")
+READ_USER = on_target("iam:GetUser", "iam:GetUserPolicy")
+WRITE_USER = on_target("iam:PutUserPolicy", "iam:DeleteUserPolicy")
+PROBE_ROLE = on_target("sts:AssumeRole")
+PROBE_USER = on_any("secretsmanager:GetSecretValue")
+FIND_USERS = on_any("ec2:DescribeInstances", "iam:ListInstanceProfilesForRole", "lambda:ListFunctions")
+
+
+def targets(workload: Workload, *kinds: type[IamRole | IamUser]) -> list[Target]:
+    """List the declared identities of these classes."""
+    chosen: list[Resource] = [each for kind in kinds for each in of_kind(workload.identities, kind)]
+    return [
+        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
+        for each in chosen
+    ]
+
+
+def name_of(target: Target) -> str:
+    """Return the name that IAM's API takes: the last part of the ARN's path."""
+    return target.ref.rsplit("/", 1)[-1]
+
+
+def is_role(target: Target) -> bool:
+    """Tell roles from users."""
+    return target.kind in ROLE_KINDS
+
+
+def for_kind(target: Target, permissions: tuple[Permission, ...]) -> tuple[Permission, ...]:
+    """Leave out what only the other kind of principal needs."""
+    other = {*READ_USER, *WRITE_USER, *PROBE_USER} if is_role(target) else {
+        *READ_ROLE, *WRITE_ROLE, *PROBE_ROLE, *FIND_USERS,
+    }  # fmt: skip
+    return tuple(each for each in permissions if each not in other)
+
+
+def read(access: AwsAccess, target: Target) -> JsonObject:
+    """Read the principal; refuses what a policy cannot contain."""
+    iam = access.client("iam")
+    with translated(target.ref):
+        if is_role(target):
+            principal = cast("JsonObject", iam.get_role(RoleName=name_of(target))["Role"])
+        else:
+            principal = cast("JsonObject", iam.get_user(UserName=name_of(target))["User"])
+    _require_containable(principal, target)
+    return principal
+
+
+def _require_containable(principal: JsonObject, target: Target) -> None:
+    if principal["Arn"] != target.ref:
+        raise PermanentCloudError(
+            f"IAM knows {name_of(target)} as {principal['Arn']}",
+            resource=target.ref,
+            remedy="correct the inventory",
+        )
+    # IAM user guide, "Service-linked roles": only the linked service can change them.
+    if str(principal.get("Path", "/")).startswith("/aws-service-role/"):
+        raise PermanentCloudError(
+            "a service-linked role takes no policy, and its sessions cannot be revoked",
+            resource=target.ref,
+            remedy="contain it through the service that owns it, and take it out of the inventory",
+        )
+
+
+def boundary(principal: JsonObject) -> str:
+    """Return the ARN of the permissions boundary, or an empty string. An explicit deny wins over it."""
+    return str(principal.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+
+
+def session_names(workload: Workload, target: Target) -> tuple[str, ...]:
+    """Return the session names a shared role's deny is scoped to; empty for the whole principal."""
+    role = declared(workload, IamRole, target.ref) if is_role(target) else None
+    return role.session_names if role else ()
+
+
+def inline_policy(access: AwsAccess, target: Target, policy: str) -> JsonObject | None:
+    """Read an inline policy, or None where there is none of that name."""
+    iam = access.client("iam")
+    try:
+        if is_role(target):
+            found: Any = iam.get_role_policy(RoleName=name_of(target), PolicyName=policy)
+        else:
+            found = iam.get_user_policy(UserName=name_of(target), PolicyName=policy)
+    except ClientError as error:
+        if error_code(error) == "NoSuchEntity" and "policy" in str(error).lower():
+            return None
+        with translated(target.ref):
+            raise
+    return cast("JsonObject", found["PolicyDocument"])
+
+
+def put_inline_policy(access: AwsAccess, target: Target, policy: str, content: JsonObject) -> None:
+    """Write an inline policy."""
+    iam, name = access.client("iam"), name_of(target)
+    with translated(target.ref):
+        if is_role(target):
+            iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=compact(content))
+        else:
+            iam.put_user_policy(UserName=name, PolicyName=policy, PolicyDocument=compact(content))
+
+
+def delete_inline_policy(access: AwsAccess, target: Target, policy: str) -> None:
+    """Delete an inline policy; harmless where it is gone already."""
+    iam, name = access.client("iam"), name_of(target)
+    if inline_policy(access, target, policy) is None:
+        return
+    with translated(target.ref):
+        if is_role(target):
+            iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        else:
+            iam.delete_user_policy(UserName=name, PolicyName=policy)
+
+
+def other_users(access: AwsAccess, target: Target) -> tuple[str, ...]:
+    """Name who else runs as this role: what is declared, and what can be seen, except the workload itself."""
+    workload = access.run.workload
+    role = declared(workload, IamRole, target.ref) if is_role(target) else None
+    if role is None or role.session_names:
+        return ()
+    mine = {each.ref for each in workload.resources()} | set(role.used_by)
+    seen = (*role.shared_with, *_instances(access, target), *_functions(access, target))
+    return tuple(dict.fromkeys(each for each in seen if each not in mine))
+
+
+def _instances(access: AwsAccess, target: Target) -> Iterator[str]:
+    iam, ec2 = access.client("iam"), access.client("ec2")
+    with translated(target.ref):
+        pages = iam.get_paginator("list_instance_profiles_for_role").paginate(RoleName=name_of(target))
+        profiles = [profile["Arn"] for page in pages for profile in page["InstanceProfiles"]]
+        if not profiles:
+            return
+        wanted = [{"Name": "iam-instance-profile.arn", "Values": profiles}]
+        for page in ec2.get_paginator("describe_instances").paginate(Filters=wanted):  # type: ignore[arg-type]
+            for reservation in page["Reservations"]:
+                yield from (
+                    each["InstanceId"]
+                    for each in reservation["Instances"]
+                    if each["State"]["Name"] != "terminated"
+                )
+
+
+def _functions(access: AwsAccess, target: Target) -> Iterator[str]:
+    client = access.client("lambda")
+    with translated(target.ref):
+        for page in client.get_paginator("list_functions").paginate():
+            yield from (each["FunctionArn"] for each in page["Functions"] if each["Role"] == target.ref)

@@ -1,0 +1,111 @@
+"""Phase 1 on AWS, trust: nobody obtains a fresh session of the workload's role."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from firebreak.measure import found, on_target
+from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws import principals
+from providers.aws.documents import compact, document, statements
+from providers.aws.principals import FIND_USERS, PROBE_ROLE
+from providers.aws.probes import Answer, Control, Kind, assume, classify, judge, session_name, unproved
+from providers.aws.resources import IamRole, declared
+from providers.aws.session import AwsMeasure, translated
+
+# IAM quotas, "Role trust policy length": 2,048 characters without an increase.
+TRUST_LIMIT = 2048
+ASSUME = "sts:AssumeRole"
+
+
+class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, name="block-assume-role"):
+    """Deny everyone to assume the workload's role, by its trust policy; the original returns on release."""
+
+    permissions = (
+        *on_target("iam:GetRole", "iam:UpdateAssumeRolePolicy"),
+        *PROBE_ROLE,
+        *FIND_USERS,
+    )
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """The declared roles."""
+        return principals.targets(workload, IamRole)
+
+    def blast_radius(self, target: Target) -> tuple[str, ...]:
+        """Everyone else who assumes the role, unless the deny is scoped to the workload's sessions."""
+        return principals.other_users(self.access, target)
+
+    def snapshot(self, target: Target) -> JsonObject:
+        """Read the trust policy, and see whether the responder can assume the role now."""
+        trust = principals.read(self.access, target)["AssumeRolePolicyDocument"]
+        answer = self._attempt(target)
+        works = answer.kind is Kind.ALLOWED
+        control = (
+            Control((ASSUME,)) if works else Control((), f"the responder could not assume it: {answer.text}")
+        )
+        return {"trust": trust, "control": control.json()}
+
+    def apply(self, target: Target, state: State) -> Change:
+        """Put the deny in front of the original statements."""
+        wanted = self._wanted(target, state.values["trust"])
+        changed = self._trust(target) != wanted
+        if changed:
+            self._update(target, wanted)
+        return self.done(target, state, changed=changed, trust=wanted)
+
+    def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
+        """A fresh attempt to assume the role is refused, and the trust policy stands as written."""
+        control, wanted = Control.of(change.before), self._wanted(target, change.before["trust"])
+        subject = "fresh session"
+        probe = (
+            judge([self._attempt(target)], control, subject)
+            if control.works
+            else unproved(subject, control.why_not)
+        )
+        trust = self._trust(target)
+        text = "denies every principal" if trust == wanted else "is not as written"
+        policy = found(
+            Method.EFFECTIVE_POLICY, f"the trust policy {text}", holds=trust == wanted, trust=trust
+        )
+        return probe, policy
+
+    def revert(self, change: Change) -> Finding:
+        """Put the original trust policy back, field by field."""
+        before = change.before["trust"]
+        if self._trust(change.target) != before:
+            self._update(change.target, before)
+        actual = self._trust(change.target)
+        text = "restored" if actual == before else "differs from the pre-state"
+        return found(Method.EFFECTIVE_POLICY, f"trust policy {text}", holds=actual == before, trust=actual)
+
+    def _wanted(self, target: Target, original: JsonObject) -> JsonObject:
+        names = principals.session_names(self.run.workload, target)
+        deny = (
+            document("block-assume-role-sessions", session_names=list(names))
+            if names
+            else document("block-assume-role")
+        )
+        prefixed = {**original, "Statement": [*statements(deny), *statements(original)]}
+        # A deny alone cuts the same principals off; a shared role must keep its others.
+        return deny if len(compact(prefixed)) > TRUST_LIMIT and not names else prefixed
+
+    def _trust(self, target: Target) -> JsonObject:
+        return cast("JsonObject", principals.read(self.access, target)["AssumeRolePolicyDocument"])
+
+    def _update(self, target: Target, trust: JsonObject) -> None:
+        with translated(target.ref):
+            self.access.client("iam").update_assume_role_policy(
+                RoleName=principals.name_of(target), PolicyDocument=compact(trust)
+            )
+
+    def _attempt(self, target: Target) -> Answer:
+        """Try to assume the role; the session that may come is dropped at once."""
+        name = session_name(self.run, declared(self.run.workload, IamRole, target.ref))
+        try:
+            assume(self.access, target.ref, name)
+        except (ClientError, BotoCoreError) as error:
+            return classify(ASSUME, error)
+        return Answer(ASSUME, Kind.ALLOWED, "", 200)
