@@ -64,7 +64,7 @@ class Role:
 
 async def run(settings: Settings, role: Role, *, stop: asyncio.Event | None = None) -> None:
     """Work until SIGTERM or SIGINT; raises FirebreakError when the process cannot or must not start."""
-    ownership.check()
+    ownership.check_names()
     stop = stop or _stopped_by_signal()
     metrics = settings.worker.metrics_address or f"127.0.0.1:{free_port()}"
     client = await connect(settings, _runtime(metrics))
