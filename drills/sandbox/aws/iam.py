@@ -54,20 +54,29 @@ def authorize(call: ApiCall, principal: Principal, checks: Iterable[Check], cont
     for check in checks:
         if check.action in UNDENIABLE:
             continue
-        reason = refusal_of(principal, check, context)
-        if reason is not None:
-            raise denied(call, principal.caller.arn, check.action, check.resource.arn, reason)
+        refusal = refusal_of(principal, check, context)
+        if refusal is not None:
+            raise denied(call, principal.caller.arn, check.action, check.resource.arn, refusal.reason)
 
 
-def refusal_of(principal: Principal, check: Check, context: Context) -> str | None:
+@dataclass(frozen=True)
+class Refusal:
+    """Why an action is refused."""
+
+    explicit: bool
+    reason: str
+
+
+def refusal_of(principal: Principal, check: Check, context: Context) -> Refusal | None:
     """Return why an action is refused, or None when it is allowed."""
     access = Access(principal.caller, check.action, check.resource.arn, context)
     resource_policy = parse_policy(check.resource.policy) if check.resource.policy else Policy()
     layers = _layers(principal)
     denying = _explicit_deny(access, layers, resource_policy, check.resource.policy_kind)
     if denying:
-        return f"with an explicit deny in {denying}"
-    return _implicit_deny(access, layers, resource_policy, check.resource)
+        return Refusal(explicit=True, reason=f"with an explicit deny in {denying}")
+    lacking = _implicit_deny(access, layers, resource_policy, check.resource)
+    return Refusal(explicit=False, reason=f"because no {lacking} policy allows the {check.action} action") if lacking else None
 
 
 @dataclass(frozen=True)
@@ -128,12 +137,12 @@ def _implicit_deny(access: Access, layers: _Layers, resource_policy: Policy, res
     same_account = resource.account in {None, access.caller.account}
     must_grant = resource.policy_role is PolicyRole.REQUIRED or not same_account
     if must_grant and grant is Grant.NONE:
-        return f"because no {resource.policy_kind} policy allows the {access.action} action"
+        return resource.policy_kind
     if same_account and grant is Grant.CALLER:
         return None  # a grant to the session or user itself is not capped by an implicit deny elsewhere
     granted_in_account = same_account and grant is Grant.ROLE
     if not granted_in_account and not _allows(layers.identity, access):
-        return f"because no identity-based policy allows the {access.action} action"
+        return "identity-based"
     return _capped(access, layers)
 
 
@@ -143,9 +152,9 @@ def _allows(policies: Iterable[Policy], access: Access) -> bool:
 
 def _capped(access: Access, layers: _Layers) -> str | None:
     if layers.boundary is not None and not _allows(layers.boundary, access):
-        return f"because no permissions boundary allows the {access.action} action"
+        return "permissions boundary"
     if layers.session is not None and not _allows(layers.session, access):
-        return f"because no session policy allows the {access.action} action"
+        return "session"
     return None
 
 
