@@ -11,6 +11,7 @@ import re
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -320,7 +321,7 @@ class S3Vault:
                 if error_code(error) not in _GONE:
                     raise
                 raise EvidenceError("evidence is gone from the store", resource=self._uri(name)) from error
-            with body:
+            with closing(body):
                 yield from body.iter_chunks(READ_BYTES)
 
     def _versions(self, start: str, *, markers: bool = False) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def blocks(count: int) -> Iterator[bytes]:
         yield bytes([number % 251]) * MIB
 
 
-def test_put_locks_and_reads_back(world, fresh):
+def test_put_locks_and_reads_back(world: Any, fresh: Any) -> None:
     vault = world.vault()
     stored = vault.put(fresh("INC") + "/data/a.json", b'{"a": 1}')
     assert stored.sha256 == sha256(b'{"a": 1}').hexdigest()
@@ -37,14 +38,14 @@ def test_put_locks_and_reads_back(world, fresh):
     assert head["ContentType"] == "application/json"
 
 
-def test_empty_body_is_stored(world, fresh):
+def test_empty_body_is_stored(world: Any, fresh: Any) -> None:
     stored = world.vault().put(fresh("INC") + "/empty", b"")
     assert stored.size == 0
     assert b"".join(world.vault().read(stored)) == b""
 
 
 @pytest.mark.parametrize("size", [PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 20 * MIB])
-def test_large_bodies_are_locked_too(world, fresh, size):
+def test_large_bodies_are_locked_too(world: Any, fresh: Any, size: int) -> None:
     body = bytes(size)
     stored = world.vault().put(fresh("INC") + "/large", body)
     assert (stored.size, stored.sha256) == (size, sha256(body).hexdigest())
@@ -52,7 +53,7 @@ def test_large_bodies_are_locked_too(world, fresh, size):
     assert sum(map(len, world.vault().read(stored))) == size
 
 
-def test_streaming_put_keeps_memory_flat(world, fresh):
+def test_streaming_put_keeps_memory_flat(world: Any, fresh: Any) -> None:
     vault = world.vault()
     vault.put(fresh("INC") + "/warm", blocks(9))
     tracemalloc.start()
@@ -63,7 +64,7 @@ def test_streaming_put_keeps_memory_flat(world, fresh):
     assert peak < 40 * MIB
 
 
-def test_a_failing_source_leaves_no_object(world, fresh):
+def test_a_failing_source_leaves_no_object(world: Any, fresh: Any) -> None:
     def source() -> Iterator[bytes]:
         yield from blocks(20)
         raise RuntimeError("source broke")
@@ -76,15 +77,15 @@ def test_a_failing_source_leaves_no_object(world, fresh):
     assert not uploads.get("Uploads")
 
 
-def test_read_refuses_what_hashes_differently(world, fresh):
+def test_read_refuses_what_hashes_differently(world: Any, fresh: Any) -> None:
     vault = world.vault()
     stored = vault.put(fresh("INC") + "/a", b"evidence")
     forged = stored.model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(EvidenceError, match="hash to|hash"):
+    with pytest.raises(EvidenceError, match=r"hash to|hash"):
         list(vault.read(forged))
 
 
-def test_read_of_a_missing_version_says_gone(world, fresh):
+def test_read_of_a_missing_version_says_gone(world: Any, fresh: Any) -> None:
     missing = Stored(
         uri=world.vault().uri(fresh("INC") + "/no"), version_id="x" * 32, sha256="0" * 64, size=0
     )
@@ -92,19 +93,19 @@ def test_read_of_a_missing_version_says_gone(world, fresh):
         list(world.vault().read(missing))
 
 
-def test_foreign_uris_are_refused(world):
+def test_foreign_uris_are_refused(world: Any) -> None:
     foreign = Stored(uri="s3://elsewhere/firebreak/a", version_id="1", sha256="0" * 64, size=0)
     with pytest.raises(EvidenceError, match="not in the evidence store"):
         list(world.vault().read(foreign))
 
 
 @pytest.mark.parametrize("key", ["../up", "/abs", "a/../b", "", "new\nline"])
-def test_bad_keys_are_refused(world, key):
+def test_bad_keys_are_refused(world: Any, key: str) -> None:
     with pytest.raises(EvidenceError, match="not a key"):
         world.vault().put(key, b"")
 
 
-def test_find_and_list_are_not_fooled_by_delete_markers(world, fresh):
+def test_find_and_list_are_not_fooled_by_delete_markers(world: Any, fresh: Any) -> None:
     vault, incident = world.vault(), fresh("INC")
     for name in ("b", "a", "c"):
         vault.put(f"{incident}/{name}", name.encode())
@@ -115,14 +116,14 @@ def test_find_and_list_are_not_fooled_by_delete_markers(world, fresh):
     assert vault.find(newest.uri) == newest
 
 
-def test_find_of_nothing_raises(world, fresh):
+def test_find_of_nothing_raises(world: Any, fresh: Any) -> None:
     vault, incident = world.vault(), fresh("INC")
     vault.put(f"{incident}/abc", b"longer name with the same start")
     with pytest.raises(EvidenceError, match="no evidence"):
         vault.find(vault.uri(f"{incident}/ab"))
 
 
-def test_a_delete_of_locked_evidence_is_refused(world, fresh):
+def test_a_delete_of_locked_evidence_is_refused(world: Any, fresh: Any) -> None:
     vault = world.vault()
     stored = vault.put(fresh("INC") + "/a", b"evidence")
     finding = vault.prove_locked(stored)
@@ -131,7 +132,7 @@ def test_a_delete_of_locked_evidence_is_refused(world, fresh):
     assert b"".join(vault.read(stored)) == b"evidence"
 
 
-def test_unlocked_evidence_is_reported_and_not_destroyed(world, fresh):
+def test_unlocked_evidence_is_reported_and_not_destroyed(world: Any, fresh: Any) -> None:
     vault = world.vault()
     key = fresh("INC") + "/unlocked"
     answer = world.admin("s3", "333333333333").put_object(
@@ -145,7 +146,7 @@ def test_unlocked_evidence_is_reported_and_not_destroyed(world, fresh):
     assert b"".join(vault.read(stored)) == b"evidence"
 
 
-def test_a_failing_store_proves_nothing(world, fresh):
+def test_a_failing_store_proves_nothing(world: Any, fresh: Any) -> None:
     vault = world.vault()
     stored = vault.put(fresh("INC") + "/a", b"evidence")
     assert vault.prove_locked(stored).holds
@@ -158,7 +159,7 @@ def test_a_failing_store_proves_nothing(world, fresh):
     assert finding.inconclusive
 
 
-def test_secrets_are_hidden_revealed_and_forgotten(world, fresh):
+def test_secrets_are_hidden_revealed_and_forgotten(world: Any, fresh: Any) -> None:
     vault, incident = world.vault(), fresh("INC")
     secret = b'{"session_token": "' + b"t" * 6000 + b'"}'
     assert vault.reveal(f"{incident}/session/1") is None
@@ -181,17 +182,17 @@ def test_secrets_are_hidden_revealed_and_forgotten(world, fresh):
     assert not left.get("DeleteMarkers")
 
 
-def test_a_secret_moved_to_another_place_is_not_revealed(world, fresh):
+def test_a_secret_moved_to_another_place_is_not_revealed(world: Any, fresh: Any) -> None:
     vault, incident = world.vault(), fresh("INC")
     vault.hide(f"{incident}/a", b"secret")
     admin, folder = world.admin("s3", "333333333333"), f"firebreak/.hidden/{incident}"
     body = admin.get_object(Bucket=world.bucket, Key=f"{folder}/a")["Body"].read()
     admin.put_object(Bucket=world.bucket, Key=f"{folder}/b", Body=body)
-    with pytest.raises(Exception, match="InvalidCiphertext|altered|Decrypt"):
+    with pytest.raises(Exception, match=r"InvalidCiphertext|altered|Decrypt"):
         vault.reveal(f"{incident}/b")
 
 
-def test_threads_share_one_vault(world, fresh):
+def test_threads_share_one_vault(world: Any, fresh: Any) -> None:
     vault, incident = world.vault(), fresh("INC")
     with ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(lambda n: vault.put(f"{incident}/{n}", str(n).encode()), range(24)))
@@ -200,17 +201,17 @@ def test_threads_share_one_vault(world, fresh):
 
 
 @pytest.mark.parametrize("store", ["", "file:///tmp", "s3://", "s3://UPPER/x", "https://bucket/x"])
-def test_other_stores_are_refused(store):
+def test_other_stores_are_refused(store: str) -> None:
     with pytest.raises(SettingsError, match="STORE"):
         S3Vault.open(Settings.model_validate({"evidence": {"store": store}}))
 
 
-def test_a_bucket_without_lock_is_refused(world, fresh):
+def test_a_bucket_without_lock_is_refused(world: Any, fresh: Any) -> None:
     bucket = fresh("plain")
     world.admin("s3").create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
     access = {"role_arn": world.responder, "external_id": "firebreak-tests", "region": "eu-central-1"}
     settings = Settings.model_validate({"evidence": {"store": f"s3://{bucket}", "access": access}})
-    with pytest.raises(Exception, match="Object ?Lock"):
+    with pytest.raises(Exception, match=r"Object ?Lock"):
         S3Vault.open(settings).put("a", b"")

@@ -1,0 +1,184 @@
+"""What the freezes share: deny statements in resource policies, and probes that must be refused.
+
+An explicit Deny to everyone also binds the responder, so its own refused attempts are the proof. Only what
+lifts the freeze again is left to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from firebreak.measure import found
+from firebreak.model import Finding, JsonObject, Method, Run
+from providers.aws.session import DENIED_CODES, AwsAccess, error_code, status_of, translated
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SID = "FirebreakFreeze"
+_THREADS = 8
+
+
+def sid_of(run: Run) -> str:
+    """Name a workload's statements: its next incident finds them, another workload adds its own."""
+    return SID + sha256(f"{run.workload.account}/{run.workload.id}".encode()).hexdigest()[:12]
+
+
+def frozen_by_another(policy: str | None, sid: str) -> bool:
+    """Tell whether another workload's freeze, which made its own control, already binds the resource."""
+    names = [str(each.get("Sid", "")) for each in _statements(json.loads(policy))] if policy else []
+    return any(name.startswith(SID) and not name.startswith(sid) for name in names)
+
+
+def deny(
+    sid: str, actions: Sequence[str], resources: Sequence[str] = (), *, except_for: Sequence[str] = ()
+) -> JsonObject:
+    """Build a statement that denies the actions to everyone but the given principals."""
+    statement: JsonObject = {"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": list(actions)}
+    if resources:  # an ECR repository policy has none: it can only mean its repository
+        statement["Resource"] = list(resources)
+    if except_for:
+        statement["Condition"] = {"ArnNotLike": {"aws:PrincipalArn": list(except_for)}}
+    return statement
+
+
+def responder_arns(access: AwsAccess) -> list[str]:
+    """List what aws:PrincipalArn is in the responder's own requests: the role, not its session."""
+    if access.role_arn:
+        return [access.role_arn]
+    with translated("the responder's identity"):
+        caller = access.client("sts").get_caller_identity()["Arn"]
+    if ":assumed-role/" not in caller:
+        return [caller]
+    start, _, session = caller.replace(":sts:", ":iam:").partition(":assumed-role/")
+    name = session.split("/", 1)[0]
+    return [f"{start}:role/{name}", f"{start}:role/*/{name}"]  # a session's ARN drops the role's path
+
+
+def with_statements(policy: str | None, statements: Iterable[JsonObject]) -> str:
+    """Add statements to a policy, in the place of their namesakes."""
+    document: JsonObject = json.loads(policy) if policy else {"Version": "2012-10-17", "Statement": []}
+    new = list(statements)
+    names = {each["Sid"] for each in new}
+    kept = [each for each in _statements(document) if each.get("Sid") not in names]
+    return json.dumps({**document, "Statement": kept + new})
+
+
+def without_statements(policy: str | None, sid: str) -> str | None:
+    """Remove one workload's statements; None when nothing is left."""
+    if not policy:
+        return None
+    document = json.loads(policy)
+    kept = [each for each in _statements(document) if not str(each.get("Sid", "")).startswith(sid)]
+    return json.dumps({**document, "Statement": kept}) if kept else None
+
+
+def has_statements(policy: str | None, statements: Iterable[JsonObject]) -> bool:
+    """Tell whether a policy carries every one of the statements, unchanged in meaning."""
+    if not policy:
+        return False
+    present = [_normal(each) for each in _statements(json.loads(policy))]
+    return all(_normal(each) in present for each in statements)
+
+
+def same_policy(one: str | None, other: str | None) -> bool:
+    """Tell whether two policies say the same, whatever their spelling."""
+    if not one or not other:
+        return not one and not other
+    first, second = json.loads(one), json.loads(other)
+    alike = [_normal(each) for each in _statements(first)] == [_normal(each) for each in _statements(second)]
+    return alike and first.get("Version") == second.get("Version")
+
+
+def restored_policy(current: str | None, before: str | None, sid: str) -> str | None:
+    """Say what the policy has to be after release: as before, and otherwise as others made it meanwhile."""
+    rest = without_statements(current, sid)
+    return before if same_policy(rest, before) else rest
+
+
+def restored(after: JsonObject, wanted: JsonObject) -> Finding:
+    """Compare what is there after release with what has to be."""
+    wrong = [
+        name
+        for name, value in wanted.items()
+        if not (same_policy(after[name], value) if name == "policy" else after[name] == value)
+    ]
+    observed = f"differs from before: {', '.join(wrong)}" if wrong else "as before"
+    return found(Method.CONFIGURATION, observed, holds=not wrong, differs=wrong)
+
+
+def _statements(document: JsonObject) -> list[JsonObject]:
+    statements = document.get("Statement", [])
+    return statements if isinstance(statements, list) else [statements]
+
+
+def _normal(statement: JsonObject) -> JsonObject:
+    """Services may return lists of one as text, lists in another order, and "*" as {"AWS": "*"}."""
+    return {key: _sorted(value) for key, value in statement.items()}
+
+
+def _sorted(value: Any) -> Any:
+    if value == {"AWS": "*"}:
+        return ["*"]
+    if isinstance(value, dict):
+        return {key: _sorted(each) for key, each in value.items()}
+    return sorted(value, key=str) if isinstance(value, list) else [value]
+
+
+def refused(
+    title: str,
+    attempt: Callable[[], object],
+    *,
+    controlled: bool,
+    also: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
+) -> Finding:
+    """Try what must be refused, once; only a refusal holds, and only with its positive control.
+
+    ``also`` names further codes that mean the freeze refused, ``allowed`` those that mean it did not.
+    """
+    try:
+        attempt()
+    except ClientError as error:
+        return _refusal(title, error, controlled=controlled, also=also, allowed=allowed)
+    except BotoCoreError as error:
+        return found(Method.LIVE_PROBE, f"{title}: {type(error).__name__}", holds=False, inconclusive=True)
+    return found(Method.LIVE_PROBE, f"{title}: not refused", holds=False)
+
+
+def _refusal(
+    title: str, error: ClientError, *, controlled: bool, also: frozenset[str], allowed: frozenset[str]
+) -> Finding:
+    code = error_code(error)
+    seen = f"{title}: {code} ({status_of(error)})"
+    request_id = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
+    if code in allowed:
+        return found(Method.LIVE_PROBE, f"{seen}, so not refused", holds=False, request_id=request_id)
+    if code not in DENIED_CODES | also:
+        return found(Method.LIVE_PROBE, seen, holds=False, inconclusive=True, request_id=request_id)
+    if not controlled:
+        seen += ", but it never worked before: no positive control"
+    return found(
+        Method.LIVE_PROBE,
+        f"denied: {seen}",
+        holds=controlled,
+        inconclusive=not controlled,
+        request_id=request_id,
+    )
+
+
+def each_of(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Do the work on every item, a few at a time, and return the results in order.
+
+    Each thread gets a copy of the caller's context, which says for whom it works and where it reports.
+    """
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="firebreak-freeze") as pool:
+        futures = [pool.submit(copy_context().run, work, item) for item in items]
+        return [each.result() for each in futures]

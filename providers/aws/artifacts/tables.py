@@ -1,0 +1,226 @@
+"""Freeze agent memory in DynamoDB: no write, no deletion, every earlier second restorable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from firebreak.measure import found, on_target
+from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.artifacts.freeze import (
+    deny,
+    frozen_by_another,
+    has_statements,
+    refused,
+    responder_arns,
+    restored,
+    restored_policy,
+    same_policy,
+    sid_of,
+    with_statements,
+)
+from providers.aws.resources import DynamoDbTable, of_kind
+from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, translated
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+# DynamoDB developer guide, "Supported APIs for resource-based policies"; TTL deletes are DynamoDB's own.
+_WRITES = (
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:DeleteTable",
+    "dynamodb:PartiQLDelete",
+    "dynamodb:PartiQLInsert",
+    "dynamodb:PartiQLUpdate",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+)
+_SETTINGS = (
+    "dynamodb:DeleteResourcePolicy",
+    "dynamodb:PutResourcePolicy",
+    "dynamodb:UpdateContinuousBackups",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
+)
+# Conditions that contradict each other: where a write is allowed it fails, and changes nothing.
+_NEVER = "attribute_exists(#k) AND attribute_not_exists(#k)"
+_ALLOWED = frozenset({"ConditionalCheckFailedException"})
+
+
+class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="freeze-memory-table"):
+    """Deny every write to the table, switch on deletion protection and point-in-time recovery."""
+
+    permissions = on_target(
+        "dynamodb:DescribeTable",
+        "dynamodb:DescribeContinuousBackups",
+        "dynamodb:GetResourcePolicy",
+        "dynamodb:UpdateTable",
+        "dynamodb:UpdateContinuousBackups",
+        "dynamodb:PutResourcePolicy",
+        "dynamodb:DeleteResourcePolicy",
+        "dynamodb:PutItem",
+        "dynamodb:DeleteItem",
+    )
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """Every declared table."""
+        return [
+            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
+            for each in of_kind(workload.stores, DynamoDbTable)
+        ]
+
+    def snapshot(self, target: Target) -> JsonObject:
+        """Read protection, recovery and policy."""
+        with translated(target.ref):
+            table = self._client().describe_table(TableName=_name(target))["Table"]
+            recovery = self._recovery(target)
+        return {
+            "deletion_protection": bool(table.get("DeletionProtectionEnabled", False)),
+            "recovery": recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
+            "recovery_days": recovery.get("RecoveryPeriodInDays"),
+            "policy": self._policy(target)[0],
+            "key": _key_of(table),
+        }
+
+    def apply(self, target: Target, state: State) -> Change:
+        """Try the canary writes while they still work, then freeze."""
+        policy, revision = self._policy(target)
+        frozen = any(has_statements(policy, self._statements(target, proved=each)) for each in (True, False))
+        with translated(target.ref):
+            if not frozen:
+                works = self._writes_work(target, state.values["key"])
+                proved = works or frozen_by_another(policy, sid_of(self.run))
+                self._client().put_resource_policy(
+                    ResourceArn=target.ref,
+                    Policy=with_statements(policy, self._statements(target, proved=proved)),
+                    ExpectedRevisionId=revision or "NO_POLICY",
+                )
+            now = self.snapshot(target)
+            if not now["recovery"]:
+                self._set_recovery(target, enabled=True, days=None)
+            if not now["deletion_protection"]:
+                self._protect(target, enabled=True)
+        changed = not (frozen and now["recovery"] and now["deletion_protection"])
+        return self.done(target, state, changed=changed, sid=sid_of(self.run))
+
+    def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
+        """Try to write and to delete in a way that could never succeed, and read the settings back."""
+        now, key = self.snapshot(target), change.before["key"]
+        proved = has_statements(now["policy"], self._statements(target, proved=True))
+        denied = proved or has_statements(now["policy"], self._statements(target, proved=False))
+        settings = f"deletion protection {_on(now['deletion_protection'])}, recovery {_on(now['recovery'])}"
+        return (
+            refused("PutItem", lambda: self._put(target, key), controlled=proved, allowed=_ALLOWED),
+            refused("DeleteItem", lambda: self._delete(target, key), controlled=proved, allowed=_ALLOWED),
+            found(
+                Method.CONFIGURATION,
+                f"{settings}, writes {'' if denied else 'NOT '}denied by the resource policy",
+                holds=denied and now["deletion_protection"] and now["recovery"],
+            ),
+        )
+
+    def revert(self, change: Change) -> Finding:
+        """Restore policy, protection and recovery as they were."""
+        target, before = change.target, change.before
+        policy, revision = self._policy(target)
+        wanted = restored_policy(policy, before["policy"], change.after["sid"])
+        with translated(target.ref):
+            if wanted and not same_policy(policy, wanted):
+                self._client().put_resource_policy(ResourceArn=target.ref, Policy=wanted)
+            if policy and not wanted:
+                self._client().delete_resource_policy(ResourceArn=target.ref, ExpectedRevisionId=revision)
+            now = self.snapshot(target)
+            if now["deletion_protection"] != before["deletion_protection"]:
+                self._protect(target, enabled=before["deletion_protection"])
+            if now["recovery"] != before["recovery"]:
+                self._set_recovery(target, enabled=before["recovery"], days=before["recovery_days"])
+        after = self.snapshot(target)
+        return restored(after, {**before, "policy": wanted})
+
+    def _client(self) -> DynamoDBClient:
+        return self.access.client("dynamodb")
+
+    def _statements(self, target: Target, *, proved: bool) -> list[JsonObject]:
+        """The freeze; its name remembers, for a later process, whether the positive control succeeded."""
+        sid = sid_of(self.run)
+        return [
+            deny(f"{sid}{'Writes' if proved else 'WritesUnproved'}", _WRITES, [target.ref]),
+            deny(f"{sid}Settings", _SETTINGS, [target.ref], except_for=responder_arns(self.access)),
+        ]
+
+    def _policy(self, target: Target) -> tuple[str | None, str]:
+        try:
+            answer = self._client().get_resource_policy(ResourceArn=target.ref)
+        except ClientError as error:
+            if error_code(error) == "PolicyNotFoundException":
+                return None, ""  # a table without a policy is the usual case
+            with translated(target.ref):
+                raise
+        return answer["Policy"], answer["RevisionId"]
+
+    def _recovery(self, target: Target) -> dict[str, Any]:
+        answer = self._client().describe_continuous_backups(TableName=_name(target))
+        return dict(answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {}))
+
+    def _set_recovery(self, target: Target, *, enabled: bool, days: int | None) -> None:
+        specification: Any = {"PointInTimeRecoveryEnabled": enabled}
+        if enabled and days:
+            specification["RecoveryPeriodInDays"] = days
+        self._client().update_continuous_backups(
+            TableName=_name(target), PointInTimeRecoverySpecification=specification
+        )
+
+    def _protect(self, target: Target, *, enabled: bool) -> None:
+        self._client().update_table(TableName=_name(target), DeletionProtectionEnabled=enabled)
+
+    def _writes_work(self, target: Target, key: JsonObject) -> bool:
+        """Both writes fail by their own condition, which shows that they are allowed so far."""
+        return all(_fails_by_condition(write, target, key) for write in (self._put, self._delete))
+
+    def _put(self, target: Target, key: JsonObject) -> None:
+        self._client().put_item(
+            TableName=_name(target),
+            Item=key,
+            ConditionExpression=_NEVER,
+            ExpressionAttributeNames={"#k": next(iter(key))},
+        )
+
+    def _delete(self, target: Target, key: JsonObject) -> None:
+        self._client().delete_item(
+            TableName=_name(target),
+            Key=key,
+            ConditionExpression=_NEVER,
+            ExpressionAttributeNames={"#k": next(iter(key))},
+        )
+
+
+def _fails_by_condition(write: Callable[[Target, JsonObject], None], target: Target, key: JsonObject) -> bool:
+    try:
+        write(target, key)
+    except ClientError as error:
+        if error_code(error) in _ALLOWED | DENIED_CODES:
+            return error_code(error) in _ALLOWED
+        raise
+    return False
+
+
+def _name(target: Target) -> str:
+    return target.ref.rpartition("/")[2]
+
+
+def _key_of(table: Any) -> JsonObject:
+    """The canary's key, in the types that the table's schema asks for."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    values = {"S": "firebreak-canary", "N": "-1", "B": "firebreak-canary"}
+    return {
+        each["AttributeName"]: {types[each["AttributeName"]]: values[types[each["AttributeName"]]]}
+        for each in table["KeySchema"]
+    }
+
+
+def _on(value: object) -> str:
+    return "on" if value else "OFF"

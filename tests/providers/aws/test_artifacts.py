@@ -1,0 +1,531 @@
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import measure, now
+from firebreak.model import Change, Finding, Method, State, Target
+from providers.aws.resources import (
+    CodePipelineStage,
+    DynamoDbTable,
+    EcrRepository,
+    ModelPackage,
+    S3Object,
+    S3Prefix,
+)
+
+REGION = "eu-central-1"
+ACCOUNT = "222222222222"
+MEDIA = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Step:
+    """One measure on its one target, driven as the engine drives it."""
+
+    def __init__(self, world: Any, name: str, **groups: Any) -> None:
+        workload = world.workload(**groups)
+        kind = measure(name)
+        (self.target,) = kind.applies_to(workload)
+        self.measure: Any = kind(world.context(workload))
+        self.state: State | None = None
+
+    def snapshot(self) -> dict[str, Any]:
+        return dict(
+            json.loads(json.dumps(self.measure.snapshot(self.target)))
+        )  # as after the trip to the store
+
+    def apply(self) -> Change:
+        if self.state is None:
+            self.state = State(
+                measure=self.measure.name, target=self.target, taken_at=now(), values=self.snapshot()
+            )
+        change: Change = self.measure.apply(self.target, self.state)
+        return Change.model_validate_json(change.model_dump_json())
+
+    def verify(self, change: Change) -> tuple[Finding, ...]:
+        return tuple(self.measure.verify(self.target, change))
+
+    def revert(self, change: Change) -> Finding:
+        finding: Finding = self.measure.revert(change)
+        return finding
+
+
+def holds(findings: tuple[Finding, ...]) -> bool:
+    return bool(findings) and all(finding.holds for finding in findings)
+
+
+def denied(call: Any, **arguments: Any) -> bool:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"] in {"AccessDenied", "AccessDeniedException"}
+
+
+def make_bucket(world: Any, name: str, *, lock: bool, versioned: bool = False) -> Any:
+    s3 = world.admin("s3")
+    s3.create_bucket(
+        Bucket=name,
+        ObjectLockEnabledForBucket=lock,
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+    if versioned:
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return s3
+
+
+def objects_step(world: Any, bucket: str, *, folder: str = "memory/", approved: str | None = None) -> Step:
+    model = S3Object(
+        kind="s3-object", ref=f"arn:aws:s3:::{bucket}/models/a.bin", role="model", approved_sha256=approved
+    )
+    prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/prompts/p.txt", role="prompt")
+    stores = (S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/{folder}"),) if folder else ()
+    return Step(world, "aws.lock-objects", artifacts=(model, prompt), stores=stores)
+
+
+def seed_objects(s3: Any, bucket: str) -> dict[str, bytes]:
+    bodies = {"models/a.bin": b"weights", "prompts/p.txt": b"be good", "memory/1": b"one", "memory/2": b"two"}
+    for key, body in bodies.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"not ours")
+    return bodies
+
+
+@pytest.mark.parametrize(("lock", "versioned"), [(True, False), (False, True), (False, False)])
+def test_objects_are_frozen_proved_and_released(world: Any, fresh: Any, lock: bool, versioned: bool) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=lock, versioned=versioned)
+    bodies = seed_objects(s3, bucket)
+    step = objects_step(world, bucket, approved=sha256(b"weights").hexdigest())
+    before = step.snapshot()
+    change = step.apply()
+    assert change.changed
+    findings = step.verify(change)
+    assert holds(findings), findings
+    assert sum(finding.method is Method.LIVE_PROBE for finding in findings) == 3
+    for key in bodies:  # an administrator, who may do everything, may not
+        assert denied(s3.put_object, Bucket=bucket, Key=key, Body=b"poison")
+        assert denied(s3.delete_object, Bucket=bucket, Key=key)
+    assert denied(s3.put_object, Bucket=bucket, Key="memory/new", Body=b"poison")
+    assert denied(s3.delete_bucket_policy, Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"still writable")
+    recorded = {each["key"]: each["sha256"] for each in change.after["objects"]}
+    assert recorded == {key: sha256(body).hexdigest() for key, body in bodies.items()}
+    assert [(a["role"], a["matches"]) for a in change.after["artifacts"]] == [
+        ("model", True),
+        ("prompt", None),
+    ]
+    again = step.apply()
+    assert not again.changed
+    assert again.after["objects"] == change.after["objects"]
+    for _ in range(2):
+        assert step.revert(change).holds
+    assert step.snapshot() == before
+    versions = s3.list_object_versions(Bucket=bucket, Prefix=".firebreak/")
+    assert not versions.get("Versions")
+    assert not versions.get("DeleteMarkers")
+    s3.put_object(Bucket=bucket, Key="models/a.bin", Body=b"new weights")
+
+
+def test_versions_are_held(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=True)
+    seed_objects(s3, bucket)
+    version = s3.head_object(Bucket=bucket, Key="prompts/p.txt")["VersionId"]
+    s3.put_object_legal_hold(
+        Bucket=bucket, Key="prompts/p.txt", VersionId=version, LegalHold={"Status": "ON"}
+    )
+    step = objects_step(world, bucket)
+    change = step.apply()
+    model = s3.head_object(Bucket=bucket, Key="models/a.bin")
+    assert model["ObjectLockLegalHoldStatus"] == "ON"
+    assert step.revert(change).holds
+    assert s3.head_object(Bucket=bucket, Key="models/a.bin")["ObjectLockLegalHoldStatus"] == "OFF"
+    assert s3.head_object(Bucket=bucket, Key="prompts/p.txt")["ObjectLockLegalHoldStatus"] == "ON"
+
+
+def test_the_owners_policy_survives(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=True)
+    seed_objects(s3, bucket)
+    own = {
+        "Sid": "own",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": f"arn:aws:s3:::{bucket}/elsewhere",
+    }
+    text = json.dumps({"Version": "2012-10-17", "Statement": own})
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    step = objects_step(world, bucket)
+    change = step.apply()
+    assert holds(step.verify(change))
+    assert denied(s3.delete_object, Bucket=bucket, Key="elsewhere")
+    assert step.revert(change).holds
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == json.loads(text)
+
+
+def lift(step: Step, bucket: str) -> None:
+    """Take the freeze away behind the measure's back, as only the responder can."""
+    step.measure.access.client("s3").delete_bucket_policy(Bucket=bucket)
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_a_missing_freeze_is_seen_at_the_canary(world: Any, fresh: Any, lock: bool) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=lock)
+    seed_objects(s3, bucket)
+    step = objects_step(world, bucket)
+    change = step.apply()
+    assert holds(step.verify(change))
+    lift(step, bucket)
+    findings = step.verify(change)
+    assert not findings[0].holds
+    assert "not refused" in findings[0].observed
+    assert not findings[3].holds
+    step.apply()
+    assert holds(step.verify(change)) is lock or holds(step.verify(step.apply()))
+
+
+def test_an_artifact_changed_before_the_freeze_held_is_seen(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=True)
+    seed_objects(s3, bucket)
+    step = objects_step(world, bucket)
+    change = step.apply()
+    lift(step, bucket)
+    s3.put_object(Bucket=bucket, Key="models/a.bin", Body=b"poison")
+    unchanged = step.verify(change)[-1]
+    assert not unchanged.holds
+    assert unchanged.detail["differences"] == ["models/a.bin: the current version is another one"]
+
+
+def test_deployed_is_compared_with_approved(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    seed_objects(make_bucket(world, bucket, lock=True), bucket)
+    step = objects_step(world, bucket, approved="0" * 64)
+    change = step.apply()
+    assert change.after["artifacts"][0]["matches"] is False
+    assert holds(step.verify(change))  # what is deployed is frozen, whatever it is
+
+
+def test_a_missing_object_is_refused_before_the_first_change(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    make_bucket(world, bucket, lock=True)
+    with pytest.raises(PermanentCloudError, match="does not exist"):
+        objects_step(world, bucket).snapshot()
+
+
+def test_a_large_folder_is_frozen_by_the_policy(
+    world: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.aws.artifacts.objects.HOLD_LIMIT", 3)
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=True)
+    seed_objects(s3, bucket)
+    step = objects_step(world, bucket)
+    change = step.apply()
+    assert change.after["folders_by_policy_only"] == ["memory/"]
+    assert holds(step.verify(change))
+    assert denied(s3.put_object, Bucket=bucket, Key="memory/1", Body=b"poison")
+
+
+def test_a_second_incident_finds_the_freeze(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    seed_objects(make_bucket(world, bucket, lock=True), bucket)
+    objects_step(world, bucket).apply()
+    second = objects_step(world, bucket)
+    change = second.apply()
+    assert not change.changed
+    assert holds(second.verify(change))
+
+
+def push(ecr: Any, name: str, tag: str, revision: str) -> str:
+    blob = {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": f"sha256:{sha256(revision.encode()).hexdigest()}",
+        "size": 7023,
+    }
+    manifest = {"schemaVersion": 2, "mediaType": MEDIA, "config": blob, "layers": []}
+    image = ecr.put_image(
+        repositoryName=name, imageManifest=json.dumps(manifest), imageTag=tag, imageManifestMediaType=MEDIA
+    )
+    return str(image["image"]["imageId"]["imageDigest"])
+
+
+LIFECYCLE = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1},
+                "action": {"type": "expire"},
+            }
+        ]
+    }
+)
+
+
+def image_step(world: Any, name: str, digest: str) -> tuple[Any, Step]:
+    repository = EcrRepository(
+        kind="ecr-repository",
+        ref=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
+        tag="prod",
+        approved_digest=digest,
+    )
+    return world.admin("ecr"), Step(world, "aws.freeze-image-repository", artifacts=(repository,))
+
+
+@pytest.mark.parametrize("lifecycle", [None, LIFECYCLE])
+def test_images_are_frozen_proved_and_released(world: Any, fresh: Any, lifecycle: str | None) -> None:
+    name = fresh("team/agent")
+    ecr = world.admin("ecr")
+    ecr.create_repository(repositoryName=name)
+    digest = push(ecr, name, "prod", "approved")
+    if lifecycle:
+        ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=lifecycle)
+    ecr, step = image_step(world, name, digest)
+    before = step.snapshot()
+    change = step.apply()
+    findings = step.verify(change)
+    assert holds(findings), findings
+    assert change.after["artifacts"][0]["matches"] is True
+    assert change.after["artifacts"][0]["sha256"] == digest.removeprefix("sha256:")
+    with pytest.raises(ClientError, match=r"AccessDenied|AlreadyExists"):
+        push(ecr, name, "prod", "poison")
+    assert denied(ecr.batch_delete_image, repositoryName=name, imageIds=[{"imageTag": "prod"}])
+    assert not step.apply().changed
+    for _ in range(2):
+        assert step.revert(change).holds
+    assert step.snapshot() == before
+    tags = ecr.describe_images(repositoryName=name)["imageDetails"][0]["imageTags"]
+    assert tags == ["prod"]
+    push(ecr, name, "prod", "next")
+
+
+def test_a_missing_image_freeze_is_seen(world: Any, fresh: Any) -> None:
+    name = fresh("agent")
+    ecr = world.admin("ecr")
+    ecr.create_repository(repositoryName=name)
+    ecr, step = image_step(world, name, push(ecr, name, "prod", "approved"))
+    change = step.apply()
+    step.measure.access.client("ecr").delete_repository_policy(repositoryName=name)
+    for _ in range(2):
+        findings = step.verify(change)
+        assert not findings[0].holds
+        assert not findings[0].inconclusive
+    assert ecr.batch_get_image(repositoryName=name, imageIds=[{"imageTag": "prod"}])["images"]
+    assert step.apply().changed
+    assert holds(step.verify(change))
+    assert step.revert(change).holds
+
+
+def test_an_undeclared_image_is_refused_before_the_first_change(world: Any, fresh: Any) -> None:
+    name = fresh("agent")
+    world.admin("ecr").create_repository(repositoryName=name)
+    _, step = image_step(world, name, "sha256:" + "0" * 64)
+    with pytest.raises(PermanentCloudError, match="no image tagged prod"):
+        step.snapshot()
+
+
+@pytest.mark.parametrize("status", ["Approved", "PendingManualApproval"])
+def test_model_packages_are_rejected_and_restored(world: Any, fresh: Any, status: str) -> None:
+    bucket, group = fresh("models"), fresh("group")
+    make_bucket(world, bucket, lock=False).put_object(Bucket=bucket, Key="m.tar.gz", Body=b"weights")
+    sagemaker = world.admin("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [{"Image": "image", "ModelDataUrl": f"s3://{bucket}/m.tar.gz"}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    package = ModelPackage(kind="model-package", ref=arn, approved_sha256=sha256(b"weights").hexdigest())
+    data = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/m.tar.gz", role="model")
+    step = Step(world, "aws.reject-model-package", artifacts=(package, data))
+    before = step.snapshot()
+    change = step.apply()
+    assert change.changed
+    assert holds(step.verify(change))
+    assert change.after["artifacts"][1]["matches"] is True
+    assert not step.apply().changed
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    assert not holds(step.verify(change))
+    for _ in range(2):
+        assert step.revert(change).holds
+    assert step.snapshot() == before
+
+
+def make_pipeline(world: Any, name: str) -> Any:
+    def stage(title: str, category: str, **artifacts: Any) -> dict[str, Any]:
+        kind = {"category": category, "owner": "AWS", "provider": "S3", "version": "1"}
+        return {"name": title, "actions": [{"name": title.lower(), "actionTypeId": kind, **artifacts}]}
+
+    role = world.admin("iam").create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "codepipeline.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ],
+            }
+        ),
+    )["Role"]["Arn"]
+    pipeline = world.admin("codepipeline")
+    pipeline.create_pipeline(
+        pipeline={
+            "name": name,
+            "roleArn": role,
+            "artifactStore": {"type": "S3", "location": "any-bucket"},
+            "stages": [
+                stage("Source", "Source", outputArtifacts=[{"name": "model"}]),
+                stage("Production", "Deploy", inputArtifacts=[{"name": "model"}]),
+            ],
+        }
+    )
+    return pipeline
+
+
+def pipeline_step(world: Any, name: str, stage: str = "Production") -> Step:
+    arn = f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:{name}"
+    declared = CodePipelineStage(kind="codepipeline-stage", ref=arn, stage=stage)
+    return Step(world, "aws.stop-pipeline-promotion", pipelines=(declared,))
+
+
+def test_promotion_is_stopped_and_resumed(world: Any, fresh: Any) -> None:
+    name = fresh("pipe")
+    pipeline = make_pipeline(world, name)
+    pipeline.start_pipeline_execution(name=name)
+    step = pipeline_step(world, name)
+    before = step.snapshot()
+    change = step.apply()
+    assert change.changed
+    assert holds(step.verify(change))
+    started = pipeline.start_pipeline_execution(name=name)["pipelineExecutionId"]
+    findings = step.verify(change)
+    assert holds(findings)
+    assert findings[1].detail["waiting"] == [started]
+    assert not step.apply().changed
+    pipeline.enable_stage_transition(pipelineName=name, stageName="Production", transitionType="Inbound")
+    findings = step.verify(change)
+    assert [finding.holds for finding in findings] == [False, False]
+    for _ in range(2):
+        assert step.revert(change).holds
+    assert step.snapshot() == before
+
+
+def test_a_transition_disabled_by_its_owner_stays_disabled(world: Any, fresh: Any) -> None:
+    name = fresh("pipe")
+    pipeline = make_pipeline(world, name)
+    pipeline.disable_stage_transition(
+        pipelineName=name, stageName="Production", transitionType="Inbound", reason="release freeze"
+    )
+    step = pipeline_step(world, name)
+    before = step.snapshot()
+    change = step.apply()
+    assert not change.changed
+    assert holds(step.verify(change))
+    assert step.revert(change).holds
+    assert step.snapshot() == before
+
+
+@pytest.mark.parametrize(("stage", "message"), [("Source", "first stage"), ("Nowhere", "no stage")])
+def test_stages_without_a_transition_are_refused(world: Any, fresh: Any, stage: str, message: str) -> None:
+    name = fresh("pipe")
+    make_pipeline(world, name)
+    with pytest.raises(PermanentCloudError, match=message):
+        pipeline_step(world, name, stage).snapshot()
+
+
+def make_table(world: Any, name: str, kinds: str = "S", **options: Any) -> Any:
+    dynamodb = world.admin("dynamodb")
+    names = ["session", "turn"][: len(kinds)]
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[
+            {"AttributeName": each, "KeyType": role}
+            for each, role in zip(names, ["HASH", "RANGE"], strict=False)
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": each, "AttributeType": kind} for each, kind in zip(names, kinds, strict=True)
+        ],
+        BillingMode="PAY_PER_REQUEST",
+        **options,
+    )
+    return dynamodb
+
+
+def table_step(world: Any, name: str) -> Step:
+    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+    return Step(world, "aws.freeze-memory-table", stores=(DynamoDbTable(kind="dynamodb-table", ref=arn),))
+
+
+@pytest.mark.parametrize("kinds", ["S", "N", "B", "SN"])
+def test_tables_are_frozen_proved_and_released(world: Any, fresh: Any, kinds: str) -> None:
+    name = fresh("memory")
+    dynamodb = make_table(world, name, kinds)
+    step = table_step(world, name)
+    before = step.snapshot()
+    change = step.apply()
+    assert change.changed
+    findings = step.verify(change)
+    assert holds(findings), findings
+    assert denied(dynamodb.put_item, TableName=name, Item={"session": {"S": "x"}, "turn": {"N": "1"}})
+    with pytest.raises(ClientError):
+        dynamodb.delete_table(TableName=name)
+    assert not step.apply().changed
+    for _ in range(2):
+        assert step.revert(change).holds
+    assert step.snapshot() == before
+    assert dynamodb.scan(TableName=name)["Items"] == []
+
+
+def test_protection_that_was_on_stays_on(world: Any, fresh: Any) -> None:
+    name = fresh("memory")
+    dynamodb = make_table(world, name, DeletionProtectionEnabled=True)
+    dynamodb.update_continuous_backups(
+        TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+    step = table_step(world, name)
+    before = step.snapshot()
+    assert before["deletion_protection"]
+    assert before["recovery"]
+    change = step.apply()
+    assert step.revert(change).holds
+    assert step.snapshot() == before
+
+
+def test_a_missing_table_freeze_is_seen(world: Any, fresh: Any) -> None:
+    name = fresh("memory")
+    make_table(world, name)
+    step = table_step(world, name)
+    change = step.apply()
+    arn = step.target.ref
+    step.measure.access.client("dynamodb").delete_resource_policy(ResourceArn=arn)
+    findings = step.verify(change)
+    assert [finding.holds for finding in findings] == [False, False, False]
+
+
+def test_every_artifact_measure_declares_exact_permissions() -> None:
+    names = ["lock-objects", "freeze-image-repository", "reject-model-package", "freeze-memory-table"]
+    for name in [*names, "stop-pipeline-promotion"]:
+        kind = measure(f"aws.{name}")
+        assert kind.permissions
+        assert all(":" in each.action and "*" not in each.action for each in kind.permissions)
+        assert kind.__doc__
+
+
+def test_arns_name_the_bucket_and_its_objects() -> None:
+    target = Target(kind="s3-bucket", ref="arn:aws:s3:::b", account=ACCOUNT, region=REGION)
+    assert measure("aws.lock-objects").arns(target) == ("arn:aws:s3:::b", "arn:aws:s3:::b/*")
