@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from firebreak.model import Verdict
-
 OK = 0
 INTERNAL_ERROR = 1
 USAGE = 2
@@ -19,16 +17,6 @@ REFUSED = 4
 REJECTED = 5
 INTERRUPTED = 130
 """The shell's convention for a command ended by SIGINT."""
-
-BY_VERDICT = {
-    Verdict.CONTAINED: OK,
-    Verdict.RELEASED: OK,
-    Verdict.PENDING: NOT_CONTAINED,
-    Verdict.PARTIALLY_CONTAINED: NOT_CONTAINED,
-    Verdict.UNPROVEN: NOT_CONTAINED,
-    Verdict.REFUSED: REFUSED,
-    Verdict.REJECTED: REJECTED,
-}
 
 
 def run_and_exit(main: Callable[[], int]) -> NoReturn:
