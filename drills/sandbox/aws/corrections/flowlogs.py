@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.ec2.exceptions import FlowLogAlreadyExists
 from moto.ec2.models.flow_logs import FlowLogsBackend
 
 _create = FlowLogsBackend.create_flow_logs
@@ -19,9 +20,13 @@ def _create_under_prefix(self: Any, *args: Any, **kwargs: Any) -> Any:
     bucket_arn, separator, _prefix = destination.partition("/")
     if not separator or kwargs.get("log_destination_type") != "s3":
         return _create(self, *args, **kwargs)
-    # The bucket must exist and the configuration be new; both are checked by the bucket's own ARN, which is
-    # stricter than AWS: there two prefixes of one bucket are two destinations of the same resource.
+    if any((item.resource_id, item.log_destination) in _asked(kwargs) for item in self.flow_logs.values()):
+        raise FlowLogAlreadyExists
     created, unsuccessful = _create(self, *args, **{**kwargs, "log_destination": bucket_arn})
     for flow_log in created:
         flow_log.log_destination = destination
     return created, unsuccessful
+
+
+def _asked(kwargs: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(resource_id, kwargs["log_destination"]) for resource_id in kwargs["resource_ids"]}

@@ -138,13 +138,14 @@ def _canary(admin: Admin, name: str, vpc_id: str, subnet: str) -> str:
         Runtime="python3.12",
         Role=role,
         Handler="canary.handler",
-        Code={"ZipFile": _zipped("canary.py", CANARY_CODE)},
+        Code={"ZipFile": zipped("canary.py", CANARY_CODE)},
         VpcConfig={"SubnetIds": [subnet], "SecurityGroupIds": [group]},
     )
     return str(answer["FunctionArn"])
 
 
-def _zipped(name: str, text: str) -> bytes:
+def zipped(name: str, text: str) -> bytes:
+    """Return a deployment package with one source file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, text)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import threading
 import uuid
-from collections.abc import Callable
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,21 @@ if TYPE_CHECKING:
     from drills.sandbox.aws.calls import CallFacts, RecordedCall
 
 PAGE = 50
+# LookupAttributeKey in the CloudTrail service model.
+ATTRIBUTES = frozenset(
+    {
+        "EventId",
+        "EventName",
+        "ReadOnly",
+        "Username",
+        "ResourceType",
+        "ResourceName",
+        "EventSource",
+        "AccessKeyId",
+    }
+)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 Json = dict[str, Any]
 # Data events are no management events: CloudTrail user guide, "Logging data events".
 DATA_EVENTS: dict[str, frozenset[str]] = {
@@ -47,7 +64,7 @@ S3_DATA_WORDS = ("Object", "MultipartUpload", "UploadPart")
 S3_MANAGEMENT = frozenset({"PutObjectLockConfiguration", "GetObjectLockConfiguration"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """One management event."""
 
@@ -55,7 +72,7 @@ class Event:
     access_key_id: str
     issued_at: datetime | None
 
-    @property
+    @cached_property
     def at(self) -> datetime:
         """The event's time, to the second as CloudTrail gives it."""
         return datetime.fromisoformat(self.call.at).replace(microsecond=0)
@@ -75,29 +92,54 @@ class Event:
         """The endpoint of the service that was called."""
         return f"{get_service_model(self.call.service).endpoint_prefix}.amazonaws.com"
 
+    def attributes(self) -> Iterator[tuple[str, str]]:
+        """Yield every attribute the event can be looked up by."""
+        yield "EventId", self.id
+        yield "EventName", self.call.operation
+        yield "ReadOnly", str(not self.call.mutating).lower()
+        yield "Username", self.username
+        yield "EventSource", self.source
+        yield "AccessKeyId", self.access_key_id
+        for name in self.call.resources:
+            names = (name, name.rpartition("/")[2], name.rpartition(":")[2])
+            yield from {("ResourceName", each) for each in names}
+
+
+Place = tuple[str, str]
+
 
 class History:
-    """The management events of every account."""
+    """The management events of every account, oldest first, indexed by what they can be looked up by."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._lock = threading.Lock()
-        self._events: list[Event] = []
+        self._events: dict[tuple[Place, str, str], list[Event]] = {}
 
     def add(self, event: Event) -> None:
         """Append an event."""
+        place = (event.call.account, event.call.region)
         with self._lock:
-            self._events.append(event)
+            for key, value in (("", ""), *event.attributes()):
+                events = self._events.setdefault((place, key, value), [])
+                insort(events, event, key=_sequence)  # calls that ended together may arrive swapped
 
     def clear(self) -> None:
         """Forget every event."""
         with self._lock:
             self._events.clear()
 
-    def newest_first(self) -> list[Event]:
-        """Return all events, newest first."""
+    def newest_first(self, place: Place, attribute: tuple[str, str], before: int | None) -> Iterator[Event]:
+        """Yield the events with an attribute, from the one before the given sequence number on."""
         with self._lock:
-            return self._events[::-1]
+            events = self._events.get((place, *attribute), [])
+            end = len(events) if before is None else bisect_left(events, before, key=_sequence)
+        for index in range(end - 1, -1, -1):
+            yield events[index]
+
+
+def _sequence(event: Event) -> int:
+    return event.call.seq
 
 
 history = History()
@@ -116,24 +158,6 @@ def is_management(service: str, operation: str) -> bool:
     if service == "s3":
         return operation in S3_MANAGEMENT or not any(word in operation for word in S3_DATA_WORDS)
     return operation not in DATA_EVENTS.get(service, frozenset())
-
-
-def _mentions(event: Event, value: str) -> bool:
-    return any(
-        value in (name, name.rpartition("/")[2], name.rpartition(":")[2]) for name in event.call.resources
-    )
-
-
-_ATTRIBUTES: dict[str, Callable[[Event, str], bool]] = {
-    "EventId": lambda event, value: event.id == value,
-    "EventName": lambda event, value: event.call.operation == value,
-    "ReadOnly": lambda event, value: str(not event.call.mutating).lower() == value.lower(),
-    "Username": lambda event, value: event.username == value,
-    "ResourceName": _mentions,
-    "ResourceType": lambda _event, _value: False,
-    "EventSource": lambda event, value: event.source == value,
-    "AccessKeyId": lambda event, value: event.access_key_id == value,
-}
 
 
 @stub("cloudtrail", "LookupEvents")
@@ -164,11 +188,11 @@ def _matching(request: StubRequest, before: int | None) -> Iterator[Event]:
     start, end = request.params.get("StartTime"), request.params.get("EndTime")
     if start and end and _moment(start) > _moment(end):
         raise StubError("InvalidTimeRangeException", "Start time is after end time")
-    for event in history.newest_first():
-        here = (event.call.account, event.call.region) == (request.account, request.region)
-        unseen = before is None or event.call.seq < before
-        if here and unseen and _in_range(event, start, end) and _has_attributes(request, event):
-            yield event
+    first = _moment(start).replace(microsecond=0) if start else EARLIEST
+    last = _moment(end) if end else LATEST
+    found = history.newest_first((request.account, request.region), _attribute(request), before)
+    recent = itertools.takewhile(lambda event: event.at >= first, found)
+    return (event for event in recent if event.at <= last)
 
 
 def _moment(value: datetime | float | str) -> datetime:
@@ -179,23 +203,15 @@ def _moment(value: datetime | float | str) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
-def _in_range(event: Event, start: Any, end: Any) -> bool:
-    return (not start or event.at >= _moment(start).replace(microsecond=0)) and (
-        not end or event.at <= _moment(end)
-    )
-
-
-def _has_attributes(request: StubRequest, event: Event) -> bool:
+def _attribute(request: StubRequest) -> tuple[str, str]:
     attributes = request.params.get("LookupAttributes") or ()
     if len(attributes) > 1:
         raise StubError("InvalidLookupAttributesException", "Currently the list can contain only one item")
-    return all(_attribute(item)(event, str(item["AttributeValue"])) for item in attributes)
-
-
-def _attribute(item: Json) -> Callable[[Event, str], bool]:
-    if item["AttributeKey"] not in _ATTRIBUTES:
-        raise StubError("InvalidLookupAttributesException", f"Unknown attribute {item['AttributeKey']}")
-    return _ATTRIBUTES[item["AttributeKey"]]
+    if not attributes:
+        return "", ""
+    if attributes[0]["AttributeKey"] not in ATTRIBUTES:
+        raise StubError("InvalidLookupAttributesException", f"Unknown key {attributes[0]['AttributeKey']}")
+    return str(attributes[0]["AttributeKey"]), str(attributes[0]["AttributeValue"])
 
 
 def _render(event: Event) -> Json:
