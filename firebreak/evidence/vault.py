@@ -20,7 +20,7 @@ class Vault(Protocol):
         ...
 
     def read(self, stored: Stored) -> Iterator[bytes]:
-        """Stream exactly that version; raises EvidenceError when it is gone or its hash differs at the end."""
+        """Stream exactly that version; raises EvidenceError when it is gone or its hash differs."""
         ...
 
     def find(self, uri: str) -> Stored:
