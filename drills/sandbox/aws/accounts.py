@@ -50,10 +50,14 @@ def bootstrap(request: ControlRequest) -> dict[str, Any]:
         raise ControlError(message)
     with emulator_lock:
         key = _admin_key(account)
-    return {"access_key_id": key.access_key_id, "secret_access_key": key.secret_access_key, "account": account}
+    return {
+        "access_key_id": key.access_key_id,
+        "secret_access_key": key.secret_access_key,
+        "account": account,
+    }
 
 
-def _admin_key(account: str) -> Any:  # noqa: ANN401 - untyped moto
+def _admin_key(account: str) -> Any:
     backend: Any = backend_of(account)
     if ADMIN not in backend.users:
         backend.create_user("us-east-1", ADMIN, "/", [])

@@ -87,7 +87,12 @@ _NAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "events": (("Name", "rule/{}"), ("Rule", "rule/{}")),
     "ssm": (("Name", "parameter/{}"),),
 }
-_IAM_NAMED = (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group"), ("InstanceProfileName", "profile"))
+_IAM_NAMED = (
+    ("RoleName", "role"),
+    ("UserName", "user"),
+    ("GroupName", "group"),
+    ("InstanceProfileName", "profile"),
+)
 
 
 def needs_of(call: ApiCall, account: str) -> list[Need]:

@@ -12,11 +12,11 @@ from typing import Any
 from drills.sandbox.aws.control import ControlRequest, route
 from drills.sandbox.aws.state import on_reset
 
-# Operations that only look, by the verb their name starts with (AWS service authorization reference, access levels
-# List and Read), and those that use a capability and leave the account as it was.
+# Operations that only look, by the verb their name starts with (AWS service authorization reference, access
+# levels List and Read), and those that use a capability and leave the account as it was.
 _READ_VERBS = (
-    "Get List Describe Head Lookup Query Scan Filter Search Simulate BatchGet BatchDescribe BatchCheck Receive "
-    "Select Test Validate Preview Check Discover"
+    "Get List Describe Head Lookup Query Scan Filter Search Simulate BatchGet BatchDescribe BatchCheck "
+    "Receive Select Test Validate Preview Check Discover"
 )
 _USE_VERBS = (
     "Assume Sign Verify Decrypt Encrypt GenerateDataKey GenerateMac GenerateRandom Invoke Converse Retrieve "
@@ -26,7 +26,9 @@ _NON_MUTATING = re.compile(rf"^(?:{'|'.join((_READ_VERBS + ' ' + _USE_VERBS).spl
 # These start with such a verb and do change something.
 _MUTATING_EXCEPTIONS = frozenset({"VerifyDomainIdentity", "VerifyEmailIdentity", "InvokeInlineAgent"})
 
-_SECRET_NAME = re.compile(r"(?i)(secret(?!id)|password|token|private|plaintext|credential|authorization|body)")
+_SECRET_NAME = re.compile(
+    r"(?i)(secret(?!id)|password|token|private|plaintext|credential|authorization|body)"
+)
 _MAX_TEXT = 2048
 _MAX_DEPTH = 6
 
@@ -125,7 +127,7 @@ def _recorded(seq: int, facts: CallFacts, params: dict[str, Any]) -> RecordedCal
     )
 
 
-def _redacted(value: Any, name: str = "", depth: int = 0) -> Any:  # noqa: ANN401 - any JSON-like value
+def _redacted(value: Any, name: str = "", depth: int = 0) -> Any:
     if name and _SECRET_NAME.search(name):
         return "[redacted]"
     if depth > _MAX_DEPTH:
@@ -164,6 +166,8 @@ def list_calls(request: ControlRequest) -> dict[str, Any]:
     principal = request.query.get("principal", "")
     only_mutating = request.query.get("mutating") == "1"
     chosen = [
-        asdict(call) for call in calls if principal in call.principal_arn and (call.mutating or not only_mutating)
+        asdict(call)
+        for call in calls
+        if principal in call.principal_arn and (call.mutating or not only_mutating)
     ]
     return {"calls": chosen, "next": following}

@@ -117,7 +117,7 @@ def start_sandbox(*, log: Path | None = None) -> Iterator[SandboxClient]:
         log_path = log or Path(folder) / "sandbox.log"
         command = [sys.executable, "-m", "drills.sandbox.aws.server", "--ready-file", str(ready_file)]
         with log_path.open("wb") as output:
-            process = subprocess.Popen(command, cwd=_root(), stdout=output, stderr=output)  # noqa: S603 - our own module
+            process = subprocess.Popen(command, cwd=_root(), stdout=output, stderr=output)
             try:
                 yield SandboxClient(_wait_for_url(process, ready_file, log_path), process.pid)
             finally:

@@ -48,7 +48,9 @@ def substitute(text: str, context: Context) -> str:
 def conditions_hold(block: Mapping[str, Mapping[str, tuple[str, ...]]], context: Context) -> bool:
     """Tell whether all conditions of a statement are met."""
     return all(
-        _condition_holds(name, key, expected, context) for name, keys in block.items() for key, expected in keys.items()
+        _condition_holds(name, key, expected, context)
+        for name, keys in block.items()
+        for key, expected in keys.items()
     )
 
 
@@ -63,14 +65,9 @@ def _condition_holds(name: str, key: str, expected: tuple[str, ...], context: Co
     if actual is None:
         return if_exists or negated or quantifier == "ForAllValues"
     wanted = tuple(substitute(value, context) for value in expected)
-    return _quantified(quantifier, negated, test, actual, wanted)
-
-
-def _quantified(quantifier: str, negated: bool, test: Test, actual: tuple[str, ...], wanted: tuple[str, ...]) -> bool:  # noqa: FBT001, E501 - internal
     holds = [any(test(value, pattern) for pattern in wanted) != negated for value in actual]
-    if quantifier == "ForAllValues" or (negated and quantifier != "ForAnyValue"):
-        return all(holds)
-    return any(holds)
+    every = quantifier == "ForAllValues" or (negated and quantifier != "ForAnyValue")
+    return all(holds) if every else any(holds)
 
 
 def _operator(name: str) -> tuple[bool, Test]:

@@ -1,6 +1,6 @@
 """Collect the condition keys of a request.
 
-Source: IAM user guide, "AWS global condition context keys", and the service authorization reference for the others.
+Source: IAM user guide, "AWS global condition context keys"; service authorization reference for the others.
 """
 
 from __future__ import annotations

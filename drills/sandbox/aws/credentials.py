@@ -185,7 +185,11 @@ _Refusal = tuple[str, str, int]
 _INVALID = "The security token included in the request is invalid."
 _UNKNOWN_KEY: Mapping[str, _Refusal] = {
     "ec2": ("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
-    "rest-xml": ("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", 403),
+    "rest-xml": (
+        "InvalidAccessKeyId",
+        "The AWS Access Key Id you provided does not exist in our records.",
+        403,
+    ),
     "query": ("InvalidClientTokenId", _INVALID, 403),
     "rest-json": ("UnrecognizedClientException", _INVALID, 403),
     "json": ("UnrecognizedClientException", _INVALID, 400),

@@ -71,7 +71,9 @@ class Faults:
         self._armed: list[Fault] = []
         self._ids = count(1)
 
-    def arm(self, service: str, operation: str, kind: FaultKind, times: int, *, once_per_operation: bool) -> int:
+    def arm(
+        self, service: str, operation: str, kind: FaultKind, times: int, *, once_per_operation: bool
+    ) -> int:
         """Add a fault and return its id."""
         with self._lock:
             fault = Fault(next(self._ids), service, operation, kind, times, once_per_operation)

@@ -1,4 +1,4 @@
-"""Take one request through the sandbox: name it, delay it, authorise it, and answer it from a stub or the emulator."""
+"""Take one request through the sandbox: name it, delay it, authorise it, answer it from a stub or moto."""
 
 from __future__ import annotations
 
@@ -23,12 +23,20 @@ from drills.sandbox.aws.identities import affected_entities, ledger
 from drills.sandbox.aws.owners import resource_of
 from drills.sandbox.aws.state import emulator_lock
 from drills.sandbox.aws.stubs import Stub, StubRequest, find_stub
-from drills.sandbox.aws.wire import Answer, ApiCall, Environ, parse_call, read_body, render_error, render_result
+from drills.sandbox.aws.wire import (
+    Answer,
+    ApiCall,
+    Environ,
+    parse_call,
+    read_body,
+    render_error,
+    render_result,
+)
 
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-# Services whose resources may live in another account than the caller's; the emulator is then asked as that account.
+# Services whose resources may live in another account than the caller's; moto is then asked as that account.
 _CROSS_ACCOUNT = frozenset({"dynamodb", "ecr", "kms", "secretsmanager", "sns", "sqs"})
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
 logger = logging.getLogger(__name__)
@@ -147,7 +155,7 @@ def _stubbed(call: ApiCall, stub: Stub, request: StubRequest) -> Answer:
     return render_result(call, stub.handler(request))
 
 
-def _error_code(headers: Any, content: bytes) -> str:  # noqa: ANN401 - werkzeug Headers
+def _error_code(headers: Any, content: bytes) -> str:
     text = content.decode(errors="replace")
     if "<Code>" in text:
         return text.partition("<Code>")[2].partition("</Code>")[0]
@@ -206,7 +214,11 @@ def _control(environ: Environ, body: bytes, start_response: StartResponse) -> It
 def _framed(answer: Answer, environ: Environ) -> list[tuple[str, str]]:
     if environ["REQUEST_METHOD"] == "HEAD":
         return answer.headers  # the length of the body that a GET would carry
-    kept = [(name, value) for name, value in answer.headers if name.lower() not in {"content-length", "connection"}]
+    kept = [
+        (name, value)
+        for name, value in answer.headers
+        if name.lower() not in {"content-length", "connection"}
+    ]
     return [*kept, ("Content-Length", str(len(answer.body)))]
 
 

@@ -45,7 +45,7 @@ class Check:
     resource: Resource
 
 
-# Allowed to everyone with valid credentials (STS API reference, GetCallerIdentity: "No permissions are required").
+# Allowed to all valid credentials (STS API reference, GetCallerIdentity: "No permissions are required").
 UNDENIABLE = frozenset({"sts:GetCallerIdentity"})
 
 
@@ -76,7 +76,11 @@ def refusal_of(principal: Principal, check: Check, context: Context) -> Refusal 
     if denying:
         return Refusal(explicit=True, reason=f"with an explicit deny in {denying}")
     lacking = _implicit_deny(access, layers, resource_policy, check.resource)
-    return Refusal(explicit=False, reason=f"because no {lacking} policy allows the {check.action} action") if lacking else None
+    return (
+        Refusal(explicit=False, reason=f"because no {lacking} policy allows the {check.action} action")
+        if lacking
+        else None
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,9 @@ def _explicit_deny(access: Access, layers: _Layers, resource_policy: Policy, pol
     return None
 
 
-def _implicit_deny(access: Access, layers: _Layers, resource_policy: Policy, resource: Resource) -> str | None:
+def _implicit_deny(
+    access: Access, layers: _Layers, resource_policy: Policy, resource: Resource
+) -> str | None:
     grant = resource_policy.grant(access)
     same_account = resource.account in {None, access.caller.account}
     must_grant = resource.policy_role is PolicyRole.REQUIRED or not same_account
@@ -176,8 +182,10 @@ def denied(call: ApiCall, arn: str, action: str, resource: str, reason: str) -> 
         code = "AuthorizationError"
     if call.model == "ec2":
         message = (
-            f"You are not authorized to perform this operation. User: {arn} is not authorized to perform: {action}"
-            f" on resource: {resource} {reason}"
+            f"You are not authorized to perform this operation. User: {arn} is not authorized "
+            f"to perform: {action} on resource: {resource} {reason}"
         )
         return ApiError(code, message, status)
-    return ApiError(code, f"User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}", status)
+    return ApiError(
+        code, f"User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}", status
+    )

@@ -61,7 +61,9 @@ _PARAMETER_KINDS = {
 
 def affected_entities(account: str, params: Mapping[str, Any], caller: Entity | None) -> list[Entity]:
     """Name what an IAM call changes; a call without a name acts on the calling user."""
-    named = [Entity(account, kind, params[name]) for name, kind in _PARAMETER_KINDS.items() if params.get(name)]
+    named = [
+        Entity(account, kind, params[name]) for name, kind in _PARAMETER_KINDS.items() if params.get(name)
+    ]
     return named or ([caller] if caller else [])
 
 
@@ -95,7 +97,9 @@ def _user(backend: IAMBackend, entity: Entity) -> View | None:
     if user is None:
         return None
     groups = tuple(group.name for group in list(backend.groups.values()) if user in group.users)
-    keys = {key.access_key_id: KeyView(key.secret_access_key, key.status == "Active") for key in user.access_keys}
+    keys = {
+        key.access_key_id: KeyView(key.secret_access_key, key.status == "Active") for key in user.access_keys
+    }
     return View(
         arn=user.arn,
         id=user.id,
@@ -126,7 +130,7 @@ def _managed_policy(backend: IAMBackend, entity: Entity) -> View | None:
 _READERS = {"role": _role, "user": _user, "group": _group, "policy": _managed_policy}
 
 
-def _tags(backend: IAMBackend, arn: str, entity: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - untyped moto
+def _tags(backend: IAMBackend, arn: str, entity: Any) -> tuple[tuple[str, str], ...]:
     tagged = backend.tagger.get_tag_dict_for_resource(arn)
     own = getattr(entity, "tags", None) or []
     pairs = own.items() if isinstance(own, dict) else ((tag["Key"], tag["Value"]) for tag in own)

@@ -24,7 +24,7 @@ class Grant(IntEnum):
     ROLE = 2
     """The role behind a session: boundary and session policy still cap the grant."""
     CALLER = 3
-    """The user, the session itself or everyone: an implicit deny of boundary or session policy does not cap it."""
+    """The user, the session itself or everyone: no implicit deny of a boundary or session policy caps it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Statement:
     def _action_matches(self, action: str) -> bool:
         if self.actions is not None:
             return any(glob(pattern).match(action) for pattern in self.actions)
-        return self.not_actions is not None and not any(glob(pattern).match(action) for pattern in self.not_actions)
+        return self.not_actions is not None and not any(
+            glob(pattern).match(action) for pattern in self.not_actions
+        )
 
     def _resource_matches(self, access: Access) -> bool:
         if self.resources is not None:
@@ -170,7 +172,7 @@ def _statement(raw: Mapping[str, Any]) -> Statement:
     )
 
 
-def _as_list(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 

@@ -75,7 +75,9 @@ def s3_needs(operation: str, params: Mapping[str, Any], headers: Mapping[str, st
     return _object_needs(operation, f"{bucket_arn}/{key}", params, headers)
 
 
-def _object_needs(operation: str, arn: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> list[Need]:
+def _object_needs(
+    operation: str, arn: str, params: Mapping[str, Any], headers: Mapping[str, str]
+) -> list[Need]:
     action = _OBJECT_ACTIONS.get(operation, operation)
     if params.get("VersionId"):
         action = _VERSIONED.get(action, action)

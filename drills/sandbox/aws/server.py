@@ -21,8 +21,21 @@ from drills.sandbox.aws.gateway import Gateway
 from drills.sandbox.aws.netroutes import start_publishing
 from drills.sandbox.aws.stubs import load_stubs
 
-# The services of the runbook; loading EC2 takes moto about two seconds, so it happens before the first call needs it.
-_WARM = ("iam", "sts", "s3", "kms", "ec2", "dynamodb", "sqs", "sns", "ecr", "logs", "sagemaker", "codepipeline")
+# The services of the runbook; EC2 takes moto two seconds to load, so that begins before the first call.
+_WARM = (
+    "iam",
+    "sts",
+    "s3",
+    "kms",
+    "ec2",
+    "dynamodb",
+    "sqs",
+    "sns",
+    "ecr",
+    "logs",
+    "sagemaker",
+    "codepipeline",
+)
 _BACKLOG = 512
 
 logger = logging.getLogger(__name__)
@@ -70,7 +83,9 @@ def _announce(url: str, ready_file: Path | None) -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, show_default="a free one")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Write the URL here once the sandbox serves.")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path), help="Write the URL here once the sandbox serves."
+)
 def main(host: str, port: int, ready_file: Path | None) -> None:
     """Serve the AWS sandbox until it is told to stop."""
     logging.basicConfig(level=logging.WARNING)

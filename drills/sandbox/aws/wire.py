@@ -95,7 +95,9 @@ def parse_call(environ: Environ, body: bytes) -> ApiCall:
 
 
 def _headers(environ: Environ) -> dict[str, str]:
-    found = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    found = {
+        key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")
+    }
     if environ.get("CONTENT_TYPE"):
         found["content-type"] = environ["CONTENT_TYPE"]
     return found
@@ -223,7 +225,9 @@ def _query_error(error: ApiError) -> _Rendered:
 
 def _ec2_error(error: ApiError) -> _Rendered:
     inner = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
-    body = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{_request_id()}</RequestID></Response>"
+    body = (
+        f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{_request_id()}</RequestID></Response>"
+    )
     return "text/xml", [], body
 
 

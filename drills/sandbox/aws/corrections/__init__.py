@@ -1,4 +1,4 @@
-"""Correct what moto gets wrong: guards that refuse before it acts, replacements of operations, and patches."""
+"""Correct what moto gets wrong: guards that refuse before it acts, replaced operations, and patches."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Correct security groups of network interfaces and instances.
 
-moto reports an interface's groups as the union with the instance's, accepts unknown groups, deletes groups in use and
-lets one call move every interface of an instance. Sources: EC2 API reference, ModifyNetworkInterfaceAttribute,
-ModifyInstanceAttribute and DeleteSecurityGroup; EC2 API reference "Error codes".
+moto reports an interface's groups as the union with the instance's, accepts unknown groups, deletes groups in
+use and lets one call move every interface of an instance. Sources: EC2 API reference, DeleteSecurityGroup,
+ModifyNetworkInterfaceAttribute, ModifyInstanceAttribute and "Error codes".
 """
 
 from __future__ import annotations

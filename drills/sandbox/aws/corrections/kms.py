@@ -83,7 +83,9 @@ def _message(request: StubRequest) -> tuple[bytes, Any]:
     algorithm = _HASHES[request.params["SigningAlgorithm"][-3:]]
     if request.params.get("MessageType", "RAW") != "DIGEST":
         if len(message) > _MAX_RAW_BYTES:
-            raise ApiError("ValidationException", "Value at 'message' must have length less than or equal to 4096")
+            raise ApiError(
+                "ValidationException", "Value at 'message' must have length less than or equal to 4096"
+            )
         return message, algorithm
     if len(message) != algorithm.digest_size:
         raise ApiError("ValidationException", "Digest is invalid length for algorithm")

@@ -33,7 +33,9 @@ def _bucket(request: StubRequest) -> Any:
 def _object(request: StubRequest) -> Any:
     if _bucket(request) is None:
         raise ApiError("NoSuchBucket", "The specified bucket does not exist", 404)
-    key = _backend(request).get_object(request.params["Bucket"], request.params["Key"], request.params.get("VersionId"))
+    key = _backend(request).get_object(
+        request.params["Bucket"], request.params["Key"], request.params.get("VersionId")
+    )
     if key is None:
         code = "NoSuchVersion" if request.params.get("VersionId") else "NoSuchKey"
         raise ApiError(code, "The specified key does not exist.", 404)
@@ -87,7 +89,7 @@ def versioning_stays(request: StubRequest) -> None:
     status = (request.params.get("VersioningConfiguration") or {}).get("Status")
     if bucket is not None and bucket.object_lock_enabled and status != "Enabled":
         message = (
-            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+            "An Object Lock configuration is present on this bucket: the versioning state cannot change."
         )
         raise ApiError("InvalidBucketState", message, 409)
 
@@ -98,7 +100,7 @@ def lock_stays(request: StubRequest) -> None:
     bucket = _bucket(request)
     enabled = (request.params.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
     if bucket is not None and (not enabled or not bucket.is_versioned):
-        message = "Object Lock configuration cannot be enabled on existing buckets without versioning, nor be disabled"
+        message = "Object Lock cannot be enabled on a bucket without versioning, nor be disabled."
         raise ApiError("InvalidBucketState", message, 409)
 
 

@@ -24,7 +24,11 @@ def has_concurrency(request: StubRequest) -> None:
     name = str(request.params["FunctionName"]).rpartition("function:")[2].partition(":")[0]
     backend: Any = lambda_backends[request.account][request.region]
     function = next((item for item in backend.list_functions() if item.function_name == name), None)
-    if function is not None and function.reserved_concurrency is not None and int(function.reserved_concurrency) == 0:
+    if (
+        function is not None
+        and function.reserved_concurrency is not None
+        and int(function.reserved_concurrency) == 0
+    ):
         raise ApiError("TooManyRequestsException", "Rate Exceeded.", 429)
 
 
@@ -62,9 +66,7 @@ def not_service_linked(request: StubRequest) -> None:
     name = request.params["RoleName"]
     view = live_view(Entity(request.account, "role", name))
     if view is not None and ":role/aws-service-role/" in view.arn:
-        message = (
-            f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
-        )
+        message = f"Cannot perform the operation on the protected role '{name}': it is only modifiable by AWS"
         raise ApiError("UnmodifiableEntity", message)
 
 
@@ -113,4 +115,3 @@ def _show_boundary(entity: Entity, arn: str | None) -> None:
     shown = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
     user: Any = backend_of(entity.account).users[entity.name]
     user.permissions_boundary = shown if arn else None
-

@@ -48,7 +48,7 @@ def assume_role(request: StubRequest) -> dict[str, Any]:
 def _duration(request: StubRequest) -> int:
     seconds = int(request.params.get("DurationSeconds") or _ROLE_SECONDS)
     if sessions.find(request.access_key_id) and seconds > _CHAINED_SECONDS:
-        message = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        message = "The requested DurationSeconds exceeds the 1 hour session limit of role chaining"
         raise ApiError("ValidationError", message)
     return seconds
 

@@ -35,7 +35,8 @@ def connect(sandbox: SandboxClient) -> Connect:
     """Return a boto3 client factory: connect(service, key or STS credentials)."""
 
     def factory(service: str, credentials: AccessKey | dict[str, Any], **config: Any) -> Any:
-        return boto3.client(
+        client: Any = boto3.client
+        return client(
             service,
             endpoint_url=sandbox.url,
             region_name=REGION,
@@ -85,3 +86,55 @@ def refused() -> Callable[..., str]:
         return str(caught.value.response["Error"]["Code"])
 
     return call
+
+
+class World:
+    """The account of a test, as its administrator sees it."""
+
+    def __init__(self, connect: Connect, admin: AccessKey, make_policy: Callable[..., str]) -> None:
+        self.connect = connect
+        self.iam = connect("iam", admin)
+        self.sts = connect("sts", admin)
+        self.policy = make_policy
+
+    def role(self, name: str = "agent", *, trust_policy: str | None = None, allow: Any = "*") -> str:
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust_policy or _trust_account())
+        if allow:
+            self.iam.put_role_policy(
+                RoleName=name,
+                PolicyName="allow",
+                PolicyDocument=self.policy("Allow", allow),
+            )
+        return str(role["Role"]["Arn"])
+
+    def session(self, arn: str, **more: Any) -> dict[str, Any]:
+        answer = self.sts.assume_role(RoleArn=arn, RoleSessionName="probe", **more)
+        return dict(answer["Credentials"])
+
+    def user(self, name: str = "operator", *, allow: Any = "*") -> AccessKey:
+        self.iam.create_user(UserName=name)
+        if allow:
+            self.iam.put_user_policy(
+                UserName=name,
+                PolicyName="allow",
+                PolicyDocument=self.policy("Allow", allow),
+            )
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        return AccessKey(ACCOUNT, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def _trust_account() -> str:
+    """Let every principal of the account that its own policy allows assume the role."""
+    principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@pytest.fixture
+def world(connect: Connect, admin: AccessKey, make_policy: Callable[..., str]) -> World:
+    return World(connect, admin, make_policy)
+
+
+@pytest.fixture
+def far_world(sandbox: SandboxClient, connect: Connect, make_policy: Callable[..., str]) -> World:
+    return World(connect, sandbox.bootstrap("333333333333"), make_policy)

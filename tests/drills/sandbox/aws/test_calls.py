@@ -67,7 +67,9 @@ def test_changing_is_a_mutation(operation: str) -> None:
     assert is_mutating(operation)
 
 
-def test_calls_are_named_by_the_service_model(sandbox: SandboxClient, connect: Connect, admin: AccessKey) -> None:
+def test_calls_are_named_by_the_service_model(
+    sandbox: SandboxClient, connect: Connect, admin: AccessKey
+) -> None:
     start = sandbox.calls().next
     s3 = connect("s3", admin)
     s3.create_bucket(
@@ -93,7 +95,9 @@ def test_calls_are_named_by_the_service_model(sandbox: SandboxClient, connect: C
     ]
     assert [call["mutating"] for call in recorded] == [True, True, True, False, False, False, False]
     assert recorded[1]["resources"] == ["arn:aws:s3:::vault/x"]
-    assert {call["principal_arn"] for call in recorded} == {f"arn:aws:iam::{admin.account}:user/sandbox-admin"}
+    assert {call["principal_arn"] for call in recorded} == {
+        f"arn:aws:iam::{admin.account}:user/sandbox-admin"
+    }
     assert {call["access_key_id_suffix"] for call in recorded} == {admin.access_key_id[-4:]}
     assert {call["region"] for call in recorded} == {REGION}
     assert "secret bytes" not in json.dumps(recorded)
@@ -111,7 +115,9 @@ def test_secrets_are_not_recorded(sandbox: SandboxClient, connect: Connect, admi
     assert admin.access_key_id not in text
 
 
-def test_only_mutating_calls_of_one_principal(sandbox: SandboxClient, connect: Connect, admin: AccessKey) -> None:
+def test_only_mutating_calls_of_one_principal(
+    sandbox: SandboxClient, connect: Connect, admin: AccessKey
+) -> None:
     other = sandbox.bootstrap("333333333333")
     for key in (admin, other):
         iam = connect("iam", key)

@@ -1,14 +1,12 @@
-"""One canary per correction to moto: when moto is upgraded, these say which corrections still matter and hold."""
+"""One canary per correction to moto: on an upgrade they say which corrections still hold."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,11 +44,19 @@ class TestSecurityGroups:
 
     def instance(self, ec2: Any, subnet: str, groups: list[str]) -> dict[str, Any]:
         image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-        launch = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "SubnetId": subnet, "SecurityGroupIds": groups}
+        launch = {
+            "ImageId": image,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "SubnetId": subnet,
+            "SecurityGroupIds": groups,
+        }
         return dict(ec2.run_instances(**launch)["Instances"][0])
 
     def interface_groups(self, ec2: Any, interface: str) -> list[str]:
-        shown = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]["Groups"]
+        shown = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0][
+            "Groups"
+        ]
         return sorted(group["GroupId"] for group in shown)
 
     def instance_groups(self, ec2: Any, instance: str) -> list[str]:
@@ -82,7 +88,9 @@ class TestSecurityGroups:
     ) -> None:
         web, quarantine = self.group(ec2, vpc, "web"), self.group(ec2, vpc, "quarantine")
         instance = self.instance(ec2, subnet, [web])
-        second = ec2.create_network_interface(SubnetId=subnet, Groups=[web])["NetworkInterface"]["NetworkInterfaceId"]
+        second = ec2.create_network_interface(SubnetId=subnet, Groups=[web])["NetworkInterface"][
+            "NetworkInterfaceId"
+        ]
         identifier = instance["InstanceId"]
         ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=identifier, DeviceIndex=1)
         call = {"InstanceId": identifier, "Groups": [quarantine]}
@@ -101,7 +109,9 @@ class TestSecurityGroups:
         create = {"SubnetId": subnet, "Groups": missing}
         assert refused(ec2.create_network_interface, **create) == "InvalidGroup.NotFound"
 
-    def test_a_group_in_use_cannot_be_deleted(self, ec2: Any, vpc: str, subnet: str, refused: Refused) -> None:
+    def test_a_group_in_use_cannot_be_deleted(
+        self, ec2: Any, vpc: str, subnet: str, refused: Refused
+    ) -> None:
         web, quarantine = self.group(ec2, vpc, "web"), self.group(ec2, vpc, "quarantine")
         interface = self.instance(ec2, subnet, [web])["NetworkInterfaces"][0]["NetworkInterfaceId"]
         assert refused(ec2.delete_security_group, GroupId=web) == "DependencyViolation"
@@ -207,146 +217,6 @@ class TestKeys:
         assert refused(kms.verify, **forged) == "KMSInvalidSignatureException"
 
 
-class TestObjectLock:
-    @pytest.fixture
-    def s3(self, connect: Connect, admin: AccessKey) -> Any:
-        client = connect("s3", admin)
-        client.create_bucket(Bucket="vault", CreateBucketConfiguration=LOCATION, ObjectLockEnabledForBucket=True)
-        return client
-
-    def locked(self, s3: Any, mode: str, days: int = 10) -> tuple[dict[str, str], datetime]:
-        until = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
-        version = s3.put_object(
-            Bucket="vault",
-            Key="exhibit",
-            Body=b"1",
-            ObjectLockMode=mode,
-            ObjectLockRetainUntilDate=until,
-        )["VersionId"]
-        return {"Bucket": "vault", "Key": "exhibit", "VersionId": version}, until
-
-    def test_compliance_can_only_grow(self, s3: Any, refused: Refused) -> None:
-        version, until = self.locked(s3, "COMPLIANCE")
-        for weaker in (
-            {"Mode": "COMPLIANCE", "RetainUntilDate": until - timedelta(days=1)},
-            {"Mode": "GOVERNANCE", "RetainUntilDate": until},
-            {"Mode": "GOVERNANCE", "RetainUntilDate": until + timedelta(days=1)},
-        ):
-            change = {**version, "Retention": weaker, "BypassGovernanceRetention": True}
-            assert refused(s3.put_object_retention, **change) == "AccessDenied"
-        longer = {"Mode": "COMPLIANCE", "RetainUntilDate": until + timedelta(days=1)}
-        s3.put_object_retention(**version, Retention=longer)
-        assert s3.get_object_retention(**version)["Retention"] == longer
-        assert refused(s3.delete_object, **version, BypassGovernanceRetention=True) == "AccessDenied"
-
-    def test_governance_yields_only_to_the_bypass(self, s3: Any, refused: Refused) -> None:
-        version, until = self.locked(s3, "GOVERNANCE")
-        shorter = {"Mode": "GOVERNANCE", "RetainUntilDate": until - timedelta(days=1)}
-        assert refused(s3.put_object_retention, **version, Retention=shorter) == "AccessDenied"
-        s3.put_object_retention(**version, Retention=shorter, BypassGovernanceRetention=True)
-        assert s3.get_object_retention(**version)["Retention"] == shorter
-        s3.put_object_retention(**version, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
-        assert s3.get_object_retention(**version)["Retention"]["Mode"] == "COMPLIANCE"
-
-    def test_the_bypass_needs_its_own_permission(
-        self,
-        s3: Any,
-        connect: Connect,
-        admin: AccessKey,
-        make_policy: Callable[..., str],
-        refused: Refused,
-    ) -> None:
-        version, _ = self.locked(s3, "GOVERNANCE")
-        iam = connect("iam", admin)
-        iam.create_user(UserName="agent")
-        key = iam.create_access_key(UserName="agent")["AccessKey"]
-        allowed = make_policy("Allow", ["s3:DeleteObject*", "s3:PutObject*"])
-        iam.put_user_policy(UserName="agent", PolicyName="p", PolicyDocument=allowed)
-        agent = connect("s3", AccessKey(ACCOUNT, key["AccessKeyId"], key["SecretAccessKey"]))
-        assert refused(agent.delete_object, **version) == "AccessDenied"
-        assert refused(agent.delete_object, **version, BypassGovernanceRetention=True) == "AccessDenied"
-        bypass = make_policy("Allow", "s3:BypassGovernanceRetention")
-        iam.put_user_policy(UserName="agent", PolicyName="bypass", PolicyDocument=bypass)
-        agent.delete_object(**version, BypassGovernanceRetention=True)
-
-    def test_versioning_and_lock_cannot_be_switched_off(self, s3: Any, refused: Refused) -> None:
-        suspend = {"Bucket": "vault", "VersioningConfiguration": {"Status": "Suspended"}}
-        assert refused(s3.put_bucket_versioning, **suspend) == "InvalidBucketState"
-        s3.put_bucket_versioning(Bucket="vault", VersioningConfiguration={"Status": "Enabled"})
-        s3.create_bucket(Bucket="plain", CreateBucketConfiguration=LOCATION)
-        enable = {"Bucket": "plain", "ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
-        assert refused(s3.put_object_lock_configuration, **enable) == "InvalidBucketState"
-        s3.put_bucket_versioning(Bucket="plain", VersioningConfiguration={"Status": "Enabled"})
-        s3.put_object_lock_configuration(**enable)
-
-    def test_retention_and_hold_can_be_read(self, s3: Any, refused: Refused) -> None:
-        version = s3.put_object(Bucket="vault", Key="free", Body=b"1")["VersionId"]
-        free = {"Bucket": "vault", "Key": "free", "VersionId": version}
-        assert refused(s3.get_object_retention, **free) == "NoSuchObjectLockConfiguration"
-        assert refused(s3.get_object_legal_hold, **free) == "NoSuchObjectLockConfiguration"
-        s3.put_object_legal_hold(**free, LegalHold={"Status": "ON"})
-        assert s3.get_object_legal_hold(**free)["LegalHold"] == {"Status": "ON"}
-        assert refused(s3.delete_object, **free) == "AccessDenied"
-        s3.put_object_legal_hold(**free, LegalHold={"Status": "OFF"})
-        assert s3.get_object_legal_hold(**free)["LegalHold"] == {"Status": "OFF"}
-        s3.delete_object(**free)
-
-    def test_batch_delete_spares_locked_versions(self, s3: Any) -> None:
-        version, _ = self.locked(s3, "COMPLIANCE")
-        objects = [{"Key": "exhibit", "VersionId": version["VersionId"]}]
-        answer = s3.delete_objects(Bucket="vault", Delete={"Objects": objects})
-        assert [error["Code"] for error in answer["Errors"]] == ["AccessDenied"]
-        assert s3.head_object(**version)["ObjectLockMode"] == "COMPLIANCE"
-
-    def test_a_bucket_without_lock_takes_no_locks(self, s3: Any, refused: Refused) -> None:
-        s3.create_bucket(Bucket="plain", CreateBucketConfiguration=LOCATION)
-        s3.put_object(Bucket="plain", Key="x", Body=b"1")
-        hold = {"Bucket": "plain", "Key": "x", "LegalHold": {"Status": "ON"}}
-        assert refused(s3.put_object_legal_hold, **hold) == "InvalidRequest"
-
-    def default_retention(self, s3: Any) -> None:
-        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 3}}
-        s3.put_object_lock_configuration(
-            Bucket="vault",
-            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
-        )
-
-    def assert_default(self, s3: Any, key: str, version: str) -> None:
-        retention = s3.get_object_retention(Bucket="vault", Key=key, VersionId=version)["Retention"]
-        assert retention["Mode"] == "COMPLIANCE"
-        assert timedelta(days=2) < retention["RetainUntilDate"] - datetime.now(UTC) <= timedelta(days=3)
-
-    def test_the_default_retention_applies_to_new_objects(self, s3: Any) -> None:
-        self.default_retention(s3)
-        version = s3.put_object(Bucket="vault", Key="x", Body=b"1")["VersionId"]
-        self.assert_default(s3, "x", version)
-
-    def test_an_object_can_be_copied_into_a_locking_bucket(self, s3: Any) -> None:
-        s3.create_bucket(Bucket="plain", CreateBucketConfiguration=LOCATION)
-        s3.put_object(Bucket="plain", Key="x", Body=b"1")
-        self.default_retention(s3)
-        copied = s3.copy_object(Bucket="vault", Key="y", CopySource={"Bucket": "plain", "Key": "x"})
-        self.assert_default(s3, "y", copied["VersionId"])
-        assert s3.get_object(Bucket="vault", Key="y")["Body"].read() == b"1"
-
-    def test_a_multipart_upload_is_locked(self, s3: Any) -> None:
-        self.default_retention(s3)
-        upload = s3.create_multipart_upload(Bucket="vault", Key="big")
-        part = {"Bucket": "vault", "Key": "big", "UploadId": upload["UploadId"]}
-        tag = s3.upload_part(**part, PartNumber=1, Body=b"x" * 6_000_000)["ETag"]
-        done = s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"ETag": tag, "PartNumber": 1}]})
-        self.assert_default(s3, "big", done["VersionId"])
-
-    def test_a_wrong_checksum_is_refused(self, s3: Any, refused: Refused) -> None:
-        wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
-        put = {"Bucket": "vault", "Key": "x", "Body": b"1", "ChecksumSHA256": wrong}
-        assert refused(s3.put_object, **put) == "BadDigest"
-        right = base64.b64encode(hashlib.sha256(b"1").digest()).decode()
-        s3.put_object(**{**put, "ChecksumSHA256": right})
-        shown = s3.head_object(Bucket="vault", Key="x", ChecksumMode="ENABLED")
-        assert shown["ChecksumSHA256"] == right
-
-
 class TestImages:
     def manifest(self, number: int) -> str:
         return json.dumps({**MANIFEST, "annotations": {"n": str(number)}})
@@ -363,8 +233,14 @@ class TestImages:
 
 
 class TestFunctions:
-    def test_no_concurrency_means_no_invocation(self, connect: Connect, admin: AccessKey, refused: Refused) -> None:
-        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    def test_no_concurrency_means_no_invocation(
+        self, connect: Connect, admin: AccessKey, refused: Refused
+    ) -> None:
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
         role = connect("iam", admin).create_role(
             RoleName="function",
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
@@ -412,4 +288,31 @@ class TestRequests:
     def test_moto_is_the_pinned_version(self) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - only here
 
-        assert version("moto") == "5.2.5", "check every correction of drills/sandbox/aws before moving the pin"
+        assert version("moto") == "5.2.5", (
+            "check every correction of drills/sandbox/aws before moving the pin"
+        )
+
+
+class TestServiceCredentials:
+    def test_they_are_made_listed_switched_off_and_removed(
+        self,
+        connect: Connect,
+        admin: AccessKey,
+        refused: Refused,
+    ) -> None:
+        iam = connect("iam", admin)
+        iam.create_user(UserName="agent")
+        service = "codecommit.amazonaws.com"
+        made = iam.create_service_specific_credential(UserName="agent", ServiceName=service)
+        identifier = made["ServiceSpecificCredential"]["ServiceSpecificCredentialId"]
+        iam.update_service_specific_credential(
+            UserName="agent",
+            ServiceSpecificCredentialId=identifier,
+            Status="Inactive",
+        )
+        listed = iam.list_service_specific_credentials(UserName="agent")["ServiceSpecificCredentials"]
+        assert [(item["ServiceName"], item["Status"]) for item in listed] == [(service, "Inactive")]
+        assert "ServicePassword" not in listed[0]
+        iam.delete_service_specific_credential(UserName="agent", ServiceSpecificCredentialId=identifier)
+        unknown = {"UserName": "agent", "ServiceSpecificCredentialId": identifier}
+        assert refused(iam.delete_service_specific_credential, **unknown) == "NoSuchEntity"

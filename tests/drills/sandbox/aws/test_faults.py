@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError, ConnectionError, HTTPClientError
+from botocore.exceptions import HTTPClientError
 
 from drills.sandbox.aws.client import AccessKey, SandboxClient, SandboxError
 
@@ -18,7 +18,7 @@ Refused = Callable[..., str]
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "code"),
+    "case",
     [
         ("ec2", "describe_instances", "RequestLimitExceeded"),
         ("s3", "list_buckets", "SlowDown"),
@@ -32,10 +32,9 @@ def test_throttling_speaks_the_protocol_of_the_service(
     connect: Connect,
     admin: AccessKey,
     refused: Refused,
-    service: str,
-    operation: str,
-    code: str,
+    case: tuple[str, str, str],
 ) -> None:
+    service, operation, code = case
     sandbox.inject("throttle", service=service)
     call = getattr(connect(service, admin), operation)
     assert refused(call) == code
@@ -95,7 +94,8 @@ def test_every_operation_fails_its_first_call_only(
 
 def test_sdk_retries_get_through(sandbox: SandboxClient, admin: AccessKey) -> None:
     sandbox.inject("throttle", times=2)
-    iam = boto3.client(
+    client: Any = boto3.client
+    iam = client(
         "iam",
         endpoint_url=sandbox.url,
         region_name=REGION,
@@ -105,10 +105,12 @@ def test_sdk_retries_get_through(sandbox: SandboxClient, admin: AccessKey) -> No
     assert iam.list_users()["ResponseMetadata"]["RetryAttempts"] == 2
 
 
-def test_a_dropped_connection_leaves_no_effect(sandbox: SandboxClient, connect: Connect, admin: AccessKey) -> None:
+def test_a_dropped_connection_leaves_no_effect(
+    sandbox: SandboxClient, connect: Connect, admin: AccessKey
+) -> None:
     iam = connect("iam", admin)
     sandbox.inject("drop", operation="CreateUser")
-    with pytest.raises((ConnectionClosedError, ConnectionError, HTTPClientError)):
+    with pytest.raises(HTTPClientError):
         iam.create_user(UserName="agent")
     assert "agent" not in [user["UserName"] for user in iam.list_users()["Users"]]
 
@@ -116,7 +118,7 @@ def test_a_dropped_connection_leaves_no_effect(sandbox: SandboxClient, connect: 
 def test_a_lost_answer_leaves_the_effect(sandbox: SandboxClient, connect: Connect, admin: AccessKey) -> None:
     iam = connect("iam", admin)
     sandbox.inject("drop_after", operation="CreateUser")
-    with pytest.raises((ConnectionClosedError, ConnectionError, HTTPClientError)):
+    with pytest.raises(HTTPClientError):
         iam.create_user(UserName="agent")
     assert "agent" in [user["UserName"] for user in iam.list_users()["Users"]]
 
@@ -147,7 +149,11 @@ def test_injected_faults_are_recorded_and_change_nothing(
     sandbox.inject("error500", operation="CreateUser")
     refused(connect("iam", admin).create_user, UserName="agent")
     recorded = sandbox.calls().calls[-1]
-    assert (recorded["operation"], recorded["status"], recorded["error_code"]) == ("CreateUser", 500, "InternalError")
+    assert (recorded["operation"], recorded["status"], recorded["error_code"]) == (
+        "CreateUser",
+        500,
+        "InternalError",
+    )
 
 
 def test_bad_control_requests_are_refused(sandbox: SandboxClient) -> None:

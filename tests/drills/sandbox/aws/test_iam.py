@@ -16,6 +16,7 @@ OTHER = "333333333333"
 REGION = "eu-central-1"
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
 
+World = Any
 Connect = Callable[..., Any]
 Refused = Callable[..., str]
 Policy = Callable[..., str]
@@ -29,48 +30,7 @@ def document(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"})
 TRUST_ACCOUNT = document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
-
-
-class World:
-    """The account of a test, as its administrator sees it."""
-
-    def __init__(self, connect: Connect, admin: AccessKey, make_policy: Policy) -> None:
-        self.connect = connect
-        self.iam = connect("iam", admin)
-        self.sts = connect("sts", admin)
-        self.policy = make_policy
-
-    def role(self, name: str = "agent", *, trust_policy: str = TRUST_ACCOUNT, allow: Any = "*") -> str:
-        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust_policy)
-        if allow:
-            self.iam.put_role_policy(
-                RoleName=name,
-                PolicyName="allow",
-                PolicyDocument=self.policy("Allow", allow),
-            )
-        return str(role["Role"]["Arn"])
-
-    def session(self, arn: str, **more: Any) -> dict[str, Any]:
-        answer = self.sts.assume_role(RoleArn=arn, RoleSessionName="probe", **more)
-        return dict(answer["Credentials"])
-
-    def user(self, name: str = "operator", *, allow: Any = "*") -> AccessKey:
-        self.iam.create_user(UserName=name)
-        if allow:
-            self.iam.put_user_policy(
-                UserName=name,
-                PolicyName="allow",
-                PolicyDocument=self.policy("Allow", allow),
-            )
-        key = self.iam.create_access_key(UserName=name)["AccessKey"]
-        return AccessKey(ACCOUNT, key["AccessKeyId"], key["SecretAccessKey"])
-
-
-@pytest.fixture
-def world(connect: Connect, admin: AccessKey, make_policy: Policy) -> World:
-    return World(connect, admin, make_policy)
 
 
 PROBES: list[tuple[str, str, dict[str, Any], str]] = [
@@ -117,7 +77,10 @@ def test_refusal_names_principal_action_and_explicit_deny(world: World) -> None:
         s3.list_buckets()
     response = caught.value.response
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    assert "assumed-role/agent/probe is not authorized to perform: s3:ListAllMyBuckets" in response["Error"]["Message"]
+    assert (
+        "assumed-role/agent/probe is not authorized to perform: s3:ListAllMyBuckets"
+        in response["Error"]["Message"]
+    )
     assert "explicit deny in an identity-based policy" in response["Error"]["Message"]
 
 
@@ -213,7 +176,9 @@ def test_attached_group_and_managed_policies_count(world: World, refused: Refuse
     user = world.user(allow=None)
     s3 = world.connect("s3", user)
     world.iam.create_group(GroupName="readers")
-    world.iam.put_group_policy(GroupName="readers", PolicyName="p", PolicyDocument=world.policy("Allow", "s3:*"))
+    world.iam.put_group_policy(
+        GroupName="readers", PolicyName="p", PolicyDocument=world.policy("Allow", "s3:*")
+    )
     assert refused(s3.list_buckets) == "AccessDenied"
     world.iam.add_user_to_group(GroupName="readers", UserName="operator")
     s3.list_buckets()
@@ -234,7 +199,9 @@ def test_the_default_version_of_a_managed_policy_counts(world: World, refused: R
 
 
 def test_a_permissions_boundary_caps_a_role_and_a_user(world: World, refused: Refused) -> None:
-    boundary = world.iam.create_policy(PolicyName="cap", PolicyDocument=world.policy("Allow", "s3:*"))["Policy"]["Arn"]
+    boundary = world.iam.create_policy(PolicyName="cap", PolicyDocument=world.policy("Allow", "s3:*"))[
+        "Policy"
+    ]["Arn"]
     session = world.session(world.role())
     world.connect("iam", session).list_users()
     world.iam.put_role_permissions_boundary(RoleName="agent", PermissionsBoundary=boundary)
@@ -280,7 +247,9 @@ TRUSTS: list[tuple[str, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("trust_policy", "admits"), [case[1:] for case in TRUSTS], ids=[case[0] for case in TRUSTS])
+@pytest.mark.parametrize(
+    ("trust_policy", "admits"), [case[1:] for case in TRUSTS], ids=[case[0] for case in TRUSTS]
+)
 def test_the_trust_policy_decides_who_assumes_the_role(
     world: World,
     refused: Refused,
@@ -290,7 +259,9 @@ def test_the_trust_policy_decides_who_assumes_the_role(
     arn = world.role(trust_policy=trust_policy)
     sts = world.connect("sts", world.user())
     if admits:
-        assert sts.assume_role(RoleArn=arn, RoleSessionName="probe")["AssumedRoleUser"]["Arn"].endswith("agent/probe")
+        assert sts.assume_role(RoleArn=arn, RoleSessionName="probe")["AssumedRoleUser"]["Arn"].endswith(
+            "agent/probe"
+        )
     else:
         assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe") == "AccessDenied"
 
@@ -299,7 +270,10 @@ def test_the_external_id_must_be_right(world: World, refused: Refused) -> None:
     condition = {"StringEquals": {"sts:ExternalId": "right"}}
     arn = world.role(trust_policy=document(trust({"AWS": ACCOUNT}, Condition=condition)))
     assert world.session(arn, ExternalId="right")
-    assert refused(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe", ExternalId="wrong") == "AccessDenied"
+    assert (
+        refused(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe", ExternalId="wrong")
+        == "AccessDenied"
+    )
 
 
 def test_an_unknown_role_is_refused_like_a_forbidden_one(world: World, refused: Refused) -> None:
@@ -309,12 +283,13 @@ def test_an_unknown_role_is_refused_like_a_forbidden_one(world: World, refused: 
 
 def test_assuming_a_role_of_another_account_needs_both_sides(
     world: World,
-    sandbox: SandboxClient,
+    far_world: World,
     connect: Connect,
     refused: Refused,
 ) -> None:
-    far = World(connect, sandbox.bootstrap(OTHER), world.policy)
-    arn = far.role("evidence", trust_policy=document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/operator"})))
+    arn = far_world.role(
+        "evidence", trust_policy=document(trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/operator"}))
+    )
     user = world.user(allow=None)
     sts = connect("sts", user)
     assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe") == "AccessDenied"
@@ -392,7 +367,10 @@ def test_get_session_token_works_and_dies_with_the_users_rights(world: World, re
 def test_role_chaining_is_limited_to_one_hour(world: World, refused: Refused) -> None:
     arn = world.role()
     sts = world.connect("sts", world.session(arn))
-    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe", DurationSeconds=7200) == "ValidationError"
+    assert (
+        refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe", DurationSeconds=7200)
+        == "ValidationError"
+    )
 
 
 def test_propagation_delays_the_evaluator_and_not_the_reader(
@@ -421,7 +399,9 @@ def test_propagation_delays_trust_and_keys(world: World, sandbox: SandboxClient)
     sts = world.connect("sts", user)
     assert _works(sts.assume_role, RoleArn=arn, RoleSessionName="probe")
     deadline = time.monotonic() + 10
-    while _works(sts.get_caller_identity) or _works(world.sts.assume_role, RoleArn=arn, RoleSessionName="probe"):
+    while _works(sts.get_caller_identity) or _works(
+        world.sts.assume_role, RoleArn=arn, RoleSessionName="probe"
+    ):
         assert time.monotonic() < deadline
 
 
@@ -431,139 +411,6 @@ def _works(function: Callable[..., Any], **arguments: Any) -> bool:
     except ClientError:
         return False
     return True
-
-
-class TestResourcePolicies:
-    def test_bucket_policy_denies_an_administrator_only_under_its_condition(
-        self,
-        world: World,
-        admin: AccessKey,
-        refused: Refused,
-    ) -> None:
-        s3 = world.connect("s3", admin)
-        s3.create_bucket(Bucket="guarded", CreateBucketConfiguration={"LocationConstraint": REGION})
-        arn = world.role()
-        agent = world.connect("s3", world.session(arn))
-        deny = world.policy(
-            "Deny",
-            "s3:*",
-            ["arn:aws:s3:::guarded", "arn:aws:s3:::guarded/*"],
-            Principal="*",
-            Condition={"ArnEquals": {"aws:PrincipalArn": arn}},
-        )
-        agent.put_object(Bucket="guarded", Key="x", Body=b"1")
-        s3.put_bucket_policy(Bucket="guarded", Policy=deny)
-        assert refused(agent.put_object, Bucket="guarded", Key="x", Body=b"2") == "AccessDenied"
-        assert refused(agent.list_objects_v2, Bucket="guarded") == "AccessDenied"
-        assert s3.get_object(Bucket="guarded", Key="x")["Body"].read() == b"1"
-
-    def test_bucket_of_another_account_needs_both_policies(
-        self,
-        world: World,
-        sandbox: SandboxClient,
-        connect: Connect,
-        refused: Refused,
-    ) -> None:
-        far = connect("s3", sandbox.bootstrap(OTHER))
-        far.create_bucket(Bucket="evidence", CreateBucketConfiguration={"LocationConstraint": REGION})
-        arn = world.role()
-        agent = connect("s3", world.session(arn))
-        assert refused(agent.put_object, Bucket="evidence", Key="x", Body=b"1") == "AccessDenied"
-        allow = world.policy("Allow", "s3:PutObject", "arn:aws:s3:::evidence/*", Principal={"AWS": arn})
-        far.put_bucket_policy(Bucket="evidence", Policy=allow)
-        agent.put_object(Bucket="evidence", Key="x", Body=b"1")
-        assert refused(agent.get_object, Bucket="evidence", Key="x") == "AccessDenied"
-        assert far.get_object(Bucket="evidence", Key="x")["Body"].read() == b"1"
-
-    def test_queue_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
-        sqs = world.connect("sqs", admin)
-        url = sqs.create_queue(QueueName="channel")["QueueUrl"]
-        arn = world.role()
-        agent = world.connect("sqs", world.session(arn))
-        agent.send_message(QueueUrl=url, MessageBody="alive")
-        deny = world.policy("Deny", "sqs:*", "*", Principal={"AWS": arn})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": deny})
-        assert refused(agent.send_message, QueueUrl=url, MessageBody="x") in DENIED
-        entries = [{"Id": "1", "MessageBody": "x"}]
-        assert refused(agent.send_message_batch, QueueUrl=url, Entries=entries) in DENIED
-        assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "alive"
-
-    def test_topic_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
-        sns = world.connect("sns", admin)
-        topic = sns.create_topic(Name="channel")["TopicArn"]
-        arn = world.role()
-        agent = world.connect("sns", world.session(arn))
-        agent.publish(TopicArn=topic, Message="alive")
-        deny = world.policy("Deny", "sns:Publish", topic, Principal="*")
-        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=deny)
-        assert refused(agent.publish, TopicArn=topic, Message="x") == "AuthorizationError"
-
-    def test_table_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
-        dynamodb = world.connect("dynamodb", admin)
-        table = dynamodb.create_table(
-            TableName="memory",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )["TableDescription"]["TableArn"]
-        agent = world.connect("dynamodb", world.session(world.role()))
-        item = {"id": {"S": "1"}}
-        agent.put_item(TableName="memory", Item=item)
-        writes = ["dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"]
-        deny = world.policy("Deny", writes, table, Principal="*")
-        dynamodb.put_resource_policy(ResourceArn=table, Policy=deny)
-        assert refused(agent.put_item, TableName="memory", Item=item) == "AccessDeniedException"
-        batch = {"memory": [{"PutRequest": {"Item": item}}]}
-        assert refused(agent.batch_write_item, RequestItems=batch) == "AccessDeniedException"
-        assert agent.get_item(TableName="memory", Key=item)["Item"] == item
-
-    def test_repository_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
-        ecr = world.connect("ecr", admin)
-        ecr.create_repository(repositoryName="agent")
-        agent = world.connect("ecr", world.session(world.role()))
-        agent.put_image(repositoryName="agent", imageManifest=MANIFEST, imageTag="v1")
-        deny = json.loads(world.policy("Deny", ["ecr:PutImage", "ecr:BatchDeleteImage"], Principal="*"))
-        del deny["Statement"][0]["Resource"]
-        ecr.set_repository_policy(repositoryName="agent", policyText=json.dumps(deny))
-        image = {"repositoryName": "agent", "imageManifest": MANIFEST, "imageTag": "v2"}
-        assert refused(agent.put_image, **image) == "AccessDeniedException"
-        deleted = {"repositoryName": "agent", "imageIds": [{"imageTag": "v1"}]}
-        assert refused(agent.batch_delete_image, **deleted) == "AccessDeniedException"
-        assert agent.describe_images(repositoryName="agent")["imageDetails"]
-
-    def test_key_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
-        kms = world.connect("kms", admin)
-        key = kms.create_key()["KeyMetadata"]["KeyId"]
-        arn = world.role()
-        agent = world.connect("kms", world.session(arn))
-        sealed = agent.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
-        statements = [
-            {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"},
-            {"Effect": "Deny", "Principal": {"AWS": arn}, "Action": "kms:Decrypt", "Resource": "*"},
-        ]
-        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document(*statements))
-        assert refused(agent.decrypt, CiphertextBlob=sealed) == "AccessDeniedException"
-        assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
-        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document(statements[1]))
-        assert refused(kms.encrypt, KeyId=key, Plaintext=b"x") == "AccessDeniedException"
-
-
-def test_key_of_another_account_signs_when_both_policies_allow(
-    world: World,
-    sandbox: SandboxClient,
-    connect: Connect,
-    refused: Refused,
-) -> None:
-    far = connect("kms", sandbox.bootstrap(OTHER))
-    key = far.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
-    arn = world.role()
-    agent = connect("kms", world.session(arn))
-    sign = {"KeyId": key, "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
-    assert refused(agent.sign, **sign) == "AccessDeniedException"
-    allow = {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "kms:Sign", "Resource": "*"}
-    own = {"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "kms:*", "Resource": "*"}
-    far.put_key_policy(KeyId=key, PolicyName="default", Policy=document(own, allow))
-    assert agent.sign(**sign)["KeyId"] == key
 
 
 def test_service_linked_roles_cannot_be_changed(world: World, refused: Refused) -> None:
@@ -598,58 +445,3 @@ def test_an_issue_time_in_the_future_denies_every_session(world: World, refused:
     deny = world.policy("Deny", Condition={"DateLessThan": {"aws:TokenIssueTime": later}})
     world.iam.put_role_policy(RoleName="agent", PolicyName="revoke", PolicyDocument=deny)
     assert refused(s3.list_buckets) == "AccessDenied"
-
-
-class TestSimulator:
-    def decisions(self, iam: Any, arn: str, **more: Any) -> dict[tuple[str, str], str]:
-        pages = iam.get_paginator("simulate_principal_policy").paginate(PolicySourceArn=arn, **more)
-        results = [result for page in pages for result in page["EvaluationResults"]]
-        return {(each["EvalActionName"], each["EvalResourceName"]): each["EvalDecision"] for each in results}
-
-    def test_it_tells_allowed_from_both_kinds_of_denied(self, world: World) -> None:
-        arn = world.role(allow=["s3:*", "sqs:SendMessage"])
-        deny = world.policy("Deny", "s3:DeleteBucket")
-        world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=deny)
-        actions = ["s3:ListAllMyBuckets", "s3:DeleteBucket", "iam:ListUsers"]
-        assert self.decisions(world.iam, arn, ActionNames=actions) == {
-            ("s3:ListAllMyBuckets", "*"): "allowed",
-            ("s3:DeleteBucket", "*"): "explicitDeny",
-            ("iam:ListUsers", "*"): "implicitDeny",
-        }
-
-    def test_it_honours_resources_conditions_and_boundary(self, world: World) -> None:
-        arn = world.role(allow=None)
-        statement = {
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": "arn:aws:s3:::models/*",
-            "Condition": {"StringEquals": {"aws:RequestedRegion": REGION}},
-        }
-        world.iam.put_role_policy(RoleName="agent", PolicyName="p", PolicyDocument=document(statement))
-        asked = {"ActionNames": ["s3:GetObject"], "ResourceArns": ["arn:aws:s3:::models/a", "arn:aws:s3:::other/a"]}
-        region = {"ContextKeyName": "aws:RequestedRegion", "ContextKeyType": "string", "ContextKeyValues": [REGION]}
-        models, other = ("s3:GetObject", "arn:aws:s3:::models/a"), ("s3:GetObject", "arn:aws:s3:::other/a")
-        with_region = self.decisions(world.iam, arn, **asked, ContextEntries=[region])
-        assert with_region == {models: "allowed", other: "implicitDeny"}
-        assert set(self.decisions(world.iam, arn, **asked).values()) == {"implicitDeny"}
-        cap = world.iam.create_policy(PolicyName="cap", PolicyDocument=world.policy("Allow", "sqs:*"))["Policy"]["Arn"]
-        world.iam.put_role_permissions_boundary(RoleName="agent", PermissionsBoundary=cap)
-        assert set(self.decisions(world.iam, arn, **asked, ContextEntries=[region]).values()) == {"implicitDeny"}
-
-    def test_it_pages(self, world: World) -> None:
-        arn = world.role()
-        actions = [f"s3:Action{number}" for number in range(120)]
-        first = world.iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)
-        assert (len(first["EvaluationResults"]), first["IsTruncated"]) == (100, True)
-        assert len(self.decisions(world.iam, arn, ActionNames=actions)) == 120
-
-    def test_it_knows_only_users_and_roles_that_exist(self, world: World, refused: Refused) -> None:
-        ask = {"ActionNames": ["s3:GetObject"], "PolicySourceArn": f"arn:aws:iam::{ACCOUNT}:role/nobody"}
-        assert refused(world.iam.simulate_principal_policy, **ask) == "NoSuchEntity"
-        session = f"arn:aws:sts::{ACCOUNT}:assumed-role/agent/probe"
-        assert refused(world.iam.simulate_principal_policy, **{**ask, "PolicySourceArn": session}) == "InvalidInput"
-
-    def test_custom_policies(self, world: World) -> None:
-        ask = {"PolicyInputList": [world.policy("Allow", "s3:*")], "ActionNames": ["s3:GetObject", "iam:GetUser"]}
-        results = world.iam.simulate_custom_policy(**ask)["EvaluationResults"]
-        assert [result["EvalDecision"] for result in results] == ["allowed", "implicitDeny"]
