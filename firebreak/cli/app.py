@@ -18,12 +18,22 @@ from firebreak.logs import redacted_text
 from firebreak.model import JsonObject
 
 COMMANDS = {
+    "demo": "firebreak.cli.serve:demo",
+    "up": "firebreak.cli.serve:up",
     "contain": "firebreak.cli.contain:contain",
     "status": "firebreak.cli.contain:status",
+    "approve": "firebreak.cli.decide:approve",
+    "reject": "firebreak.cli.decide:reject",
+    "retry": "firebreak.cli.decide:retry",
+    "proceed": "firebreak.cli.decide:proceed",
+    "stop": "firebreak.cli.decide:stop",
+    "release": "firebreak.cli.decide:release",
     "evidence": "firebreak.cli.evidence:evidence",
     "inventory": "firebreak.cli.inventory:inventory",
     "measures": "firebreak.cli.registry:measures",
     "permissions": "firebreak.cli.registry:permissions",
+    "worker": "firebreak.cli.serve:worker",
+    "doctor": "firebreak.cli.doctor:doctor",
 }
 """Each command by the place it is defined in; only the one that is called is imported."""
 

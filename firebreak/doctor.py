@@ -1,0 +1,250 @@
+"""Preflight: is everything in place that a containment will need? Read-only; each check names its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from firebreak import inventory, ownership
+from firebreak.connect import connect
+from firebreak.errors import EvidenceError, FirebreakError, MissingPermissionError, UsageError
+from firebreak.evidence.vault import Vault
+from firebreak.inventory import Inventory
+from firebreak.liveness import canary
+from firebreak.measure import measures, now
+from firebreak.model import Cloud, FrozenModel, Mode, Run, Workload
+from firebreak.provider import Provider, provider
+from firebreak.settings import Settings, load_settings
+from firebreak.start import cloud_queue
+
+WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+
+ValueT = TypeVar("ValueT")
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Check(FrozenModel):
+    """One thing that was looked at."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    remedy: str = ""
+    exit_code: int = 0
+
+
+class Examination:
+    """The checks made so far."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    async def look(self, name: str, check: Callable[[], Awaitable[tuple[str, ValueT]]]) -> ValueT | None:
+        """Make one check; returns what later checks build on, or None when it failed."""
+        try:
+            detail, value = await check()
+        except FirebreakError as error:
+            self._failed(name, error)
+        except RPCError as error:
+            self._failed(name, FirebreakError(f"Temporal answered {error.status.name}: {error.message}"))
+        else:
+            self.checks.append(Check(name=name, outcome=Outcome.OK, detail=detail))
+            return value
+        return None
+
+    def skip(self, name: str, why: str) -> None:
+        """Note a check that could not be made."""
+        self.checks.append(Check(name=name, outcome=Outcome.SKIPPED, detail=why))
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing failed; 2 when the settings or the inventory did; 1 otherwise."""
+        codes = [check.exit_code for check in self.checks if check.outcome is Outcome.FAILED]
+        return 0 if not codes else UsageError.exit_code if UsageError.exit_code in codes else 1
+
+    def _failed(self, name: str, error: FirebreakError) -> None:
+        named = f" [{error.resource}]" if error.resource and error.resource not in error.message else ""
+        self.checks.append(
+            Check(
+                name=name,
+                outcome=Outcome.FAILED,
+                detail=f"{error.message}{named}",
+                remedy=error.remedy,
+                exit_code=error.exit_code,
+            )
+        )
+
+
+async def examine(cloud: Cloud | None) -> Examination:
+    """Make every check; a cloud's own only where its credentials are, which the caller says by naming it."""
+    made = Examination()
+    await made.look("import names", _names)
+    settings = await made.look("settings", _settings)
+    if settings is None:
+        made.skip("everything else", "needs the settings")
+        return made
+    loaded = await made.look("inventory", lambda: _inventory(settings))
+    workloads = list(loaded.workloads.values()) if loaded else []
+    await _examine_temporal(made, settings, [cloud] if cloud else sorted({each.cloud for each in workloads}))
+    if cloud is None:
+        made.skip("clouds", "name --cloud on a machine that holds that cloud's credentials")
+    else:
+        await _examine_cloud(made, settings, cloud, [each for each in workloads if each.cloud is cloud])
+    return made
+
+
+async def _names() -> tuple[str, None]:
+    await asyncio.to_thread(ownership.check_names)
+    return "no other distribution holds them", None
+
+
+async def _settings() -> tuple[str, Settings]:
+    return "every variable is well-formed", load_settings()
+
+
+async def _inventory(settings: Settings) -> tuple[str, Inventory]:
+    loaded = await asyncio.to_thread(inventory.load, settings.inventory)
+    return f"{len(loaded.workloads)} workloads in {loaded.path}", loaded
+
+
+async def _examine_temporal(made: Examination, settings: Settings, clouds: list[Cloud]) -> None:
+    client = await made.look("temporal", lambda: _connected(settings))
+    if client is None:
+        made.skip("workers", "need the Temporal server")
+        return
+    queue = settings.task_queue
+    polled = await made.look("workflow worker", lambda: _polled(client, queue, WORKFLOWS, "--workflows"))
+    if polled:
+        await made.look("canary workflow", lambda: _canary(client, queue))
+    for cloud in clouds:
+        await made.look(f"{cloud} worker", _cloud_polled(client, settings, cloud))
+
+
+async def _connected(settings: Settings) -> tuple[str, Client]:
+    client = await connect(settings)
+    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    return f"{client.service_client.config.target_host}, namespace {client.namespace}", client
+
+
+def _cloud_polled(
+    client: Client, settings: Settings, cloud: Cloud
+) -> Callable[[], Awaitable[tuple[str, int]]]:
+    return lambda: _polled(client, cloud_queue(settings, cloud), ACTIVITIES, f"--cloud {cloud}")
+
+
+async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
+    """The identities of the workers that poll a task queue at present."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    answer = await client.workflow_service.describe_task_queue(request)
+    return sorted(each.identity for each in answer.pollers)
+
+
+async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, option: str) -> tuple[str, int]:
+    found = await pollers(client, queue, kind)
+    if not found:
+        raise FirebreakError(f"nobody polls {queue}", remedy=f"start firebreak worker {option}")
+    return f"{queue} is polled by {', '.join(found)}", len(found)
+
+
+async def _canary(client: Client, queue: str) -> tuple[str, None]:
+    if not await canary(client, queue):
+        raise FirebreakError(
+            "no workflow runs to its end", resource=queue, remedy="restart the workflow worker"
+        )
+    return "a workflow ran to its end", None
+
+
+@dataclass(frozen=True)
+class _Account:
+    """One workload as the responder reaches it. Every method blocks."""
+
+    provider: Provider
+    settings: Settings
+    vault: Vault
+    workload: Workload
+
+    def credentials(self) -> tuple[str, Any]:
+        run = Run(incident_id="doctor", mode=Mode.LIVE, workload=self.workload, triggered_at=now())
+        access = self.provider.access(run, self.settings, self.vault)
+        principals = self.provider.own_principals(access)
+        return f"account {self.workload.account} as {', '.join(principals)}", access
+
+    def permissions(self, access: Any) -> tuple[str, None]:
+        needs = [
+            (measure, target)
+            for measure in measures(self.workload.cloud)
+            for target in measure.applies_to(self.workload)
+        ]
+        missing = self.provider.missing_permissions(access, needs)
+        if missing:
+            raise MissingPermissionError(
+                f"the responder lacks {'; '.join(missing)}",
+                remedy=f"apply firebreak permissions --cloud {self.workload.cloud}",
+            )
+        return f"everything that {len(needs)} steps need", None
+
+
+async def _examine_cloud(
+    made: Examination, settings: Settings, cloud: Cloud, workloads: list[Workload]
+) -> None:
+    found = await made.look("measures", lambda: asyncio.to_thread(_provider, cloud))
+    vault = (
+        await made.look("evidence store", lambda: asyncio.to_thread(_store, found, settings))
+        if found
+        else None
+    )
+    if found is None or vault is None:
+        made.skip("credentials and permissions", "need the evidence store")
+        return
+    await made.look("signing key", lambda: asyncio.to_thread(_signing_key, found, settings))
+    for workload in workloads:
+        await _examine_account(made, _Account(found, settings, vault, workload))
+
+
+async def _examine_account(made: Examination, account: _Account) -> None:
+    name = account.workload.id
+    access = await made.look(f"credentials for {name}", lambda: asyncio.to_thread(account.credentials))
+    if access is None:
+        made.skip(f"permissions for {name}", "need the credentials")
+        return
+    await made.look(f"permissions for {name}", lambda: asyncio.to_thread(account.permissions, access))
+
+
+def _provider(cloud: Cloud) -> tuple[str, Provider]:
+    return f"{len(measures(cloud))} for {cloud}", provider(cloud)
+
+
+def _store(found: Provider, settings: Settings) -> tuple[str, Vault]:
+    """Reach the store and look at the lock of one object, where there is one; nothing is written."""
+    vault = found.vault(settings)
+    uri = next(iter(vault.list("")), "")
+    if not uri:
+        return f"{settings.evidence.store} is reached and empty", vault
+    locked_until = vault.find(uri).locked_until
+    if locked_until is None:
+        raise EvidenceError("the store holds an unlocked object", resource=uri, remedy="enable Object Lock")
+    return f"{settings.evidence.store} is reached; locked until {locked_until:%Y-%m-%d}", vault
+
+
+def _signing_key(found: Provider, settings: Settings) -> tuple[str, None]:
+    key = found.signer(settings, Mode.LIVE).public_key
+    return f"{key.scheme}, key id {key.keyid[:16]}", None
