@@ -47,7 +47,14 @@ class EvidenceActivities:
         plan = planning.read_plan(self.engine, request.plan)
         done = [*package.outcomes(self.engine, request.proved), *request.failed]
         sealed = package.seal(
-            self.engine, plan, request.facts, done, request.preserved, request.segments, request.sealed_at
+            self.engine,
+            plan,
+            request.facts,
+            done,
+            preserved=request.preserved,
+            segments=request.segments,
+            sealed_at=request.sealed_at,
+            actor=self.responder,
         )
         self.engine.vault.forget(f"sealed/{request.run.incident_id}")
         return sealed

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from firebreak.chronicle import evidence_id
 from firebreak.engine import Engine
-from firebreak.evidence import bag
-from firebreak.evidence.custody import Head
+from firebreak.evidence import bag, custody
+from firebreak.evidence.custody import Action, Actor, CustodyEvent, Head
 from firebreak.model import Change, Exhibit, JsonObject, Stored
 from firebreak.record import (
     ContainmentRecord,
@@ -30,10 +30,8 @@ def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
     return [outcome.model_copy(update={"findings_stored": at}) for outcome, at in zip(read, stored, strict=True)]
 
 
-def exhibits(
-    engine: Engine, plan: Plan, done: Iterable[StepOutcome], preserved: Iterable[Stored]
-) -> Iterator[Exhibit]:
-    """Every item of evidence: documents of the run, and what the captures acquired."""
+def documents(plan: Plan, done: Iterable[StepOutcome]) -> Iterator[Exhibit]:
+    """The run's own documents: trigger, workload, plan, pre-states, changes, findings."""
     for stored in plan.stored:
         yield _document(stored, "run document", plan.run)
     for step in plan.steps:
@@ -43,10 +41,6 @@ def exhibits(
             yield _document(outcome.findings_stored, "findings", plan.run)
         if outcome.change is not None:
             yield _document(outcome.change, "change", plan.run)
-            yield from _acquired(engine, outcome.change)
-    for stored in preserved:
-        yield _document(stored, "volatile pre-capture", plan.run)
-        yield from _acquired(engine, stored)
 
 
 def seal(
@@ -54,21 +48,25 @@ def seal(
     plan: Plan,
     facts: RunFacts,
     done: list[StepOutcome],
+    *,
     preserved: Iterable[Stored],
     segments: Iterable[Stored],
     sealed_at: datetime,
+    actor: Actor,
 ) -> Sealed:
     """Write the record and the signed package; every object is locked."""
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
+    acquired = list(_acquisitions(engine, done, preserved))
     lines = [line for part in segments for line in engine.get(part).decode().splitlines()]
-    items = list(exhibits(engine, plan, done, preserved))
+    last, _ = custody.extend(_head(lines, plan.run), _collected(acquired, actor))
+    items = [*documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
     package = bag.seal(
         engine.vault,
         bag.Contents(
             incident_id=plan.run.incident_id,
             mode=plan.run.mode,
             exhibits=items,
-            custody_lines=lines,
+            custody_lines=[*lines, *last],
             predicate=predicate(plan.run, document),
             sealed_at=sealed_at,
         ),
@@ -113,5 +111,46 @@ def _document(stored: Stored, kind: str, run: RunRef) -> Exhibit:
     )
 
 
-def _acquired(engine: Engine, change: Stored) -> tuple[Exhibit, ...]:
-    return Change.model_validate_json(engine.get(change)).exhibits
+def _acquisitions(
+    engine: Engine, done: Iterable[StepOutcome], preserved: Iterable[Stored]
+) -> Iterator[tuple[Change, tuple[Exhibit, ...]]]:
+    """What every step acquired; the change of a pre-capture is itself an exhibit."""
+    for outcome in done:
+        if outcome.change is not None:
+            change = Change.model_validate_json(engine.get(outcome.change))
+            yield change, change.exhibits
+    for stored in preserved:
+        change = Change.model_validate_json(engine.get(stored))
+        itself = Exhibit(
+            evidence_id=evidence_id(stored),
+            kind="volatile pre-capture",
+            source=change.target.ref,
+            acquired_by=change.measure,
+            collected_at=change.applied_at,
+            stored=stored,
+        )
+        yield change, (itself, *change.exhibits)
+
+
+def _collected(
+    acquired: Iterable[tuple[Change, tuple[Exhibit, ...]]], actor: Actor
+) -> Iterator[CustodyEvent]:
+    for number, (change, items) in enumerate(acquired, start=1):
+        if items:
+            yield CustodyEvent(
+                event_id=f"collected {number} {change.measure} {change.target.key}",
+                action=Action.COLLECTED,
+                actor=actor,
+                at=change.applied_at,
+                evidence_ids=tuple(item.evidence_id for item in items),
+                where=change.target.account,
+                purpose="forensic capture",
+                summary=f"{change.measure} on {change.target.ref}: {len(items)} exhibits",
+            )
+
+
+def _head(lines: list[str], run: RunRef) -> Head:
+    if not lines:
+        return custody.genesis(run.incident_id)
+    entry = custody.read(lines[-1])
+    return Head(seq=entry.seq, hash=entry.this_hash)
