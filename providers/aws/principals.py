@@ -23,7 +23,9 @@ READ_USER = on_target("iam:GetUser", "iam:GetUserPolicy")
 WRITE_USER = on_target("iam:PutUserPolicy", "iam:DeleteUserPolicy")
 PROBE_ROLE = on_target("sts:AssumeRole")
 PROBE_USER = on_any("secretsmanager:GetSecretValue")
-FIND_USERS = on_any("ec2:DescribeInstances", "iam:ListInstanceProfilesForRole", "lambda:ListFunctions")
+FIND_USERS = on_any(
+    "ec2:DescribeIamInstanceProfileAssociations", "iam:ListInstanceProfilesForRole", "lambda:ListFunctions"
+)
 
 
 def targets(workload: Workload, *kinds: type[IamRole | IamUser]) -> list[Target]:
@@ -148,14 +150,13 @@ def _instances(access: AwsAccess, target: Target) -> Iterator[str]:
         profiles = [profile["Arn"] for page in pages for profile in page["InstanceProfiles"]]
         if not profiles:
             return
-        wanted = [{"Name": "iam-instance-profile.arn", "Values": profiles}]
-        for page in ec2.get_paginator("describe_instances").paginate(Filters=wanted):  # type: ignore[arg-type]
-            for reservation in page["Reservations"]:
-                yield from (
-                    each["InstanceId"]
-                    for each in reservation["Instances"]
-                    if each["State"]["Name"] != "terminated"
-                )
+        for page in ec2.get_paginator("describe_iam_instance_profile_associations").paginate():
+            yield from (
+                each["InstanceId"]
+                for each in page["IamInstanceProfileAssociations"]
+                if each["IamInstanceProfile"]["Arn"] in profiles
+                and each["State"] in ("associating", "associated")
+            )
 
 
 def _functions(access: AwsAccess, target: Target) -> Iterator[str]:

@@ -198,17 +198,28 @@ def assume(access: AwsAccess, role_arn: str, name: str) -> Credential:
 class ProbeSession:
     """A session of the workload's role, taken before the change and kept sealed until the end of the run."""
 
-    def __init__(self, access: AwsAccess, vault: Vault, measure: str, target: Target) -> None:
+    def __init__(
+        self,
+        access: AwsAccess,
+        vault: Vault,
+        measure: str,
+        target: Target,
+        probes: tuple[Probe, ...] | None = None,
+    ) -> None:
+        """Use the role's declared probes, or the given ones."""
         self._access = access
         self._vault = vault
         self._target = target
         self._role = declared(access.run.workload, IamRole, target.ref)
-        place = sha256(target.key.encode()).hexdigest()[:16]
+        self._probes = probes
+        place = sha256(f"{target.key} {target.parent}".encode()).hexdigest()[:16]
         self._key = f"sealed/{access.run.incident_id}/{measure}/{place}"
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """The declared probes."""
+        """The calls to try."""
+        if self._probes is not None:
+            return self._probes
         return self._role.probes if self._role else ()
 
     def take(self) -> Control:

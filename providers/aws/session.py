@@ -29,7 +29,7 @@ from botocore.exceptions import (
 
 from firebreak.errors import FirebreakError, GuardError, PermanentCloudError, TransientCloudError
 from firebreak.measure import Measure, Permission, now
-from firebreak.model import Mode, Run, Target
+from firebreak.model import Mode, Run, Target, Workload
 from firebreak.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ TRANSIENT_CODES = frozenset(
         "InternalError",
         "InternalFailure",
         "InternalServerError",
+        "InvalidTokenException",  # Network Firewall: another update came first
         "OperationAborted",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
@@ -131,6 +132,12 @@ def error_code(error: ClientError) -> str:
 def status_of(error: ClientError) -> int:
     """Read the HTTP status of an error, 0 where there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def partition(region: str) -> str:
+    """Return the partition that a region's ARNs carry."""
+    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+    return next((name for prefix, name in prefixes.items() if region.startswith(prefix)), "aws")
 
 
 def translate(error: ClientError | BotoCoreError, resource: str) -> FirebreakError:
@@ -437,3 +444,8 @@ class AwsMeasure(Measure[AwsAccess]):
     def needed(cls, target: Target) -> tuple[Permission, ...]:  # noqa: ARG003 - subclasses look at it
         """The permissions that this very target needs; a measure of several kinds leaves some out."""
         return cls.permissions
+
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003
+        """The ARNs of what an action of scope ANY touches of the workload; ``*`` where IAM knows none."""
+        return ("*",)

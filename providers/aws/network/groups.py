@@ -1,0 +1,188 @@
+"""Make the two security groups of a quarantine: one that allows nothing, and one that allows everything.
+
+A group is found by its tags and judged by its rules, never by its name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from botocore.exceptions import ClientError
+
+from firebreak.errors import PermanentCloudError
+from providers.aws.session import AwsAccess, error_code, translated
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import (
+        IpPermissionOutputTypeDef,
+        IpPermissionUnionTypeDef,
+        SecurityGroupTypeDef,
+    )
+
+Purpose = Literal["quarantine", "open"]
+INCIDENT_TAG = "firebreak:incident"
+PURPOSE_TAG = "firebreak:purpose"
+IN_USE = "DependencyViolation"
+GONE = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidSecurityGroupID.NotFound"})
+_EVERYTHING: IpPermissionUnionTypeDef = {
+    "IpProtocol": "-1",
+    "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+    "Ipv6Ranges": [{"CidrIpv6": "::/0"}],
+}
+
+
+class QuarantineGroups:
+    """The groups of one incident in one VPC."""
+
+    def __init__(self, access: AwsAccess, vpc: str) -> None:
+        self._access = access
+        self._vpc = vpc
+
+    @property
+    def _ec2(self) -> EC2Client:
+        return self._access.client("ec2")
+
+    def closed(self) -> str:
+        """Return the group without any rule, made if need be."""
+        group = self._find("quarantine") or self._create("quarantine")
+        with translated(group):
+            self._revoke_all(group)
+        return group
+
+    def opened(self) -> str:
+        """Return the group that allows everything both ways, made if need be."""
+        group = self._find("open") or self._create("open")
+        with translated(group):
+            self._allow_all(group)
+        return group
+
+    def remove(self) -> None:
+        """Delete both groups once no interface uses them."""
+        for purpose in ("open", "quarantine"):
+            for group in self._tagged(purpose):
+                self._delete(group)
+
+    def _find(self, purpose: Purpose) -> str:
+        found = self._tagged(purpose)
+        return found[0] if found else ""
+
+    def _tagged(self, purpose: str) -> list[str]:
+        with translated(self._vpc):
+            answer = self._ec2.describe_security_groups(
+                Filters=[
+                    {"Name": "vpc-id", "Values": [self._vpc]},
+                    {"Name": f"tag:{INCIDENT_TAG}", "Values": [self._access.run.incident_id]},
+                    {"Name": f"tag:{PURPOSE_TAG}", "Values": [purpose]},
+                ]
+            )
+        return sorted(group["GroupId"] for group in answer["SecurityGroups"])
+
+    def _create(self, purpose: Purpose) -> str:
+        name = f"firebreak-{purpose}-{self._access.run.incident_id}-{self._vpc}"
+        try:
+            return self._create_named(name, purpose)
+        except ClientError as error:
+            if error_code(error) != "InvalidGroup.Duplicate":
+                with translated(self._vpc):
+                    raise
+        # Made a moment ago for a sibling interface, or a stranger's group that took the name.
+        return self._find(purpose) or self._create_beside(f"{name}-{secrets.token_hex(3)}", purpose)
+
+    def _create_beside(self, name: str, purpose: Purpose) -> str:
+        with translated(self._vpc):
+            return self._create_named(name, purpose)
+
+    def _create_named(self, name: str, purpose: Purpose) -> str:
+        tags = {INCIDENT_TAG: self._access.run.incident_id, PURPOSE_TAG: purpose}
+        answer = self._ec2.create_security_group(
+            GroupName=name,
+            Description=f"Firebreak {purpose} for incident {self._access.run.incident_id}",
+            VpcId=self._vpc,
+            TagSpecifications=[
+                {
+                    "ResourceType": "security-group",
+                    "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+                }
+            ],
+        )
+        return answer["GroupId"]
+
+    def _revoke_all(self, group: str) -> None:
+        found = read_group(self._access, group)
+        if found["IpPermissions"]:
+            _unless(
+                "InvalidPermission.NotFound",
+                lambda: self._ec2.revoke_security_group_ingress(
+                    GroupId=group, IpPermissions=_as_request(found["IpPermissions"])
+                ),
+            )
+        if found["IpPermissionsEgress"]:
+            _unless(
+                "InvalidPermission.NotFound",
+                lambda: self._ec2.revoke_security_group_egress(
+                    GroupId=group, IpPermissions=_as_request(found["IpPermissionsEgress"])
+                ),
+            )
+
+    def _allow_all(self, group: str) -> None:
+        found = read_group(self._access, group)
+        if not _open_to_all(found["IpPermissions"]):
+            _unless(
+                "InvalidPermission.Duplicate",
+                lambda: self._ec2.authorize_security_group_ingress(
+                    GroupId=group, IpPermissions=[_EVERYTHING]
+                ),
+            )
+        if not _open_to_all(found["IpPermissionsEgress"]):
+            # A new group allows all IPv4 already (EC2 user guide, "Default security groups").
+            _unless(
+                "InvalidPermission.Duplicate",
+                lambda: self._ec2.authorize_security_group_egress(
+                    GroupId=group,
+                    IpPermissions=[{"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}],
+                ),
+            )
+
+    def _delete(self, group: str) -> None:
+        try:
+            self._ec2.delete_security_group(GroupId=group)
+        except ClientError as error:
+            # The last interface that leaves the group deletes it.
+            if error_code(error) != IN_USE and error_code(error) not in GONE:
+                with translated(group):
+                    raise
+
+
+def read_group(access: AwsAccess, group: str) -> SecurityGroupTypeDef:
+    """Read a group with its rules."""
+    with translated(group):
+        answer = access.client("ec2").describe_security_groups(GroupIds=[group])
+    if not answer["SecurityGroups"]:
+        raise PermanentCloudError("the security group is gone", resource=group)
+    return answer["SecurityGroups"][0]
+
+
+def _as_request(rules: list[IpPermissionOutputTypeDef]) -> list[IpPermissionUnionTypeDef]:
+    """Drop the empty lists that describe answers with and revoke does not take."""
+    return [
+        {key: value for key, value in rule.items() if value not in ([], None)}  # type: ignore[misc]
+        for rule in rules
+    ]
+
+
+def _open_to_all(rules: list[IpPermissionOutputTypeDef]) -> bool:
+    wide = [rule for rule in rules if rule["IpProtocol"] == "-1"]
+    v4 = any(each["CidrIp"] == "0.0.0.0/0" for rule in wide for each in rule.get("IpRanges", []))
+    return v4 and any(each["CidrIpv6"] == "::/0" for rule in wide for each in rule.get("Ipv6Ranges", []))
+
+
+def _unless(code: str, call: Callable[[], object]) -> None:
+    """Make a call whose effect may be there already: a sibling interface prepares the same group."""
+    try:
+        call()
+    except ClientError as error:
+        if error_code(error) != code:
+            raise

@@ -1,0 +1,172 @@
+"""Phase 2 on AWS, network ACLs: close a subnet that is the workload's alone.
+
+A network ACL keeps no connection state, so it also cuts flows that a security group still tracks (VPC user
+guide, "Network ACLs").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import found, on_any, on_target
+from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.network.canary import declared_canary
+from providers.aws.network.groups import INCIDENT_TAG
+from providers.aws.network.interfaces import FIND_INTERFACES, ec2_arn, matching
+from providers.aws.resources import Subnet, of_kind
+from providers.aws.session import AwsMeasure, error_code, translated
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import FilterTypeDef, NetworkAclTypeDef
+
+SUBNET_TAG = "firebreak:subnet"
+ALREADY_THERE = "NetworkAclEntryAlreadyExists"
+
+
+class QuarantineSubnetAcl(
+    AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, name="quarantine-subnet-acl"
+):
+    """Give a subnet that is dedicated to the workload a network ACL that denies everything."""
+
+    permissions = (
+        *FIND_INTERFACES,
+        *on_any(
+            "ec2:DescribeNetworkAcls", "ec2:CreateNetworkAcl", "ec2:CreateNetworkAclEntry", "ec2:CreateTags"
+        ),
+        *on_target("ec2:ReplaceNetworkAclAssociation", "ec2:DeleteNetworkAcl"),
+    )
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """The subnets that the inventory declares as dedicated."""
+        return [
+            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
+            for each in of_kind(workload.network, Subnet)
+            if each.dedicated
+        ]
+
+    @classmethod
+    def arns(cls, target: Target) -> tuple[str, ...]:
+        """The subnet, and ACLs: the one in force and the one that will be made."""
+        return ec2_arn(target, f"subnet/{target.ref}"), ec2_arn(target, "network-acl/*")
+
+    @property
+    def ec2(self) -> EC2Client:
+        """The responder's way to EC2."""
+        return self.access.client("ec2")
+
+    def blast_radius(self, target: Target) -> tuple[str, ...]:
+        """The subnet's interfaces that are not the workload's."""
+        mine = {each.ref for each in self.run.workload.network}
+        canary = declared_canary(self.access)
+        ours = f"AWS Lambda VPC ENI-{canary.name}-" if canary else "\0"
+        return tuple(
+            each.id
+            for each in matching(self.access, "subnet-id", target.ref)
+            if each.id not in mine and each.instance not in mine and not each.description.startswith(ours)
+        )
+
+    def snapshot(self, target: Target) -> JsonObject:
+        """Read the ACL in force."""
+        acl = self._in_force(target)
+        return {"acl": acl["NetworkAclId"], "vpc": acl["VpcId"]}
+
+    def apply(self, target: Target, state: State) -> Change:
+        """Make the denying ACL, complete its entries, and only then put it in force."""
+        acl = self._ours(target) or self._create(target, state.values["vpc"])
+        self._complete(target, acl)
+        changed = self._in_force(target)["NetworkAclId"] != acl
+        if changed:
+            self._replace(target, acl)
+        return self.done(target, state, changed=changed, acl=acl)
+
+    def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
+        """Our ACL is in force and has no entry that allows."""
+        acl = self._in_force(target)
+        ours = acl["NetworkAclId"] == change.after["acl"]
+        allows = [entry for entry in acl["Entries"] if entry["RuleAction"] == "allow"]
+        text = f"{acl['NetworkAclId']} is in force with {len(allows)} allowing entries"
+        return (found(Method.EFFECTIVE_POLICY, text, holds=ours and not allows, entries=len(acl["Entries"])),)
+
+    def revert(self, change: Change) -> Finding:
+        """Put the original ACL back in force, and delete ours."""
+        target, wanted = change.target, change.before["acl"]
+        if self._in_force(target)["NetworkAclId"] != wanted:
+            self._replace(target, wanted)
+        ours = self._ours(target)
+        if ours:
+            with translated(ours):
+                self.ec2.delete_network_acl(NetworkAclId=ours)
+        actual = self._in_force(target)["NetworkAclId"]
+        text = "restored" if actual == wanted else "differs from the pre-state"
+        return found(Method.CONFIGURATION, f"the subnet's ACL {text}", holds=actual == wanted, acl=actual)
+
+    def _in_force(self, target: Target) -> NetworkAclTypeDef:
+        found = self._acls(target, [{"Name": "association.subnet-id", "Values": [target.ref]}])
+        if not found:
+            raise PermanentCloudError(
+                "there is no such subnet, or it has no network ACL", resource=target.ref
+            )
+        return found[0]
+
+    def _ours(self, target: Target) -> str:
+        found = self._acls(
+            target,
+            [
+                {"Name": f"tag:{INCIDENT_TAG}", "Values": [self.run.incident_id]},
+                {"Name": f"tag:{SUBNET_TAG}", "Values": [target.ref]},
+            ],
+        )
+        return found[0]["NetworkAclId"] if found else ""
+
+    def _acls(self, target: Target, filters: list[FilterTypeDef]) -> list[NetworkAclTypeDef]:
+        with translated(target.ref):
+            return self.ec2.describe_network_acls(Filters=filters)["NetworkAcls"]
+
+    def _create(self, target: Target, vpc: str) -> str:
+        tags = {INCIDENT_TAG: self.run.incident_id, SUBNET_TAG: target.ref}
+        with translated(target.ref):
+            made = self.ec2.create_network_acl(
+                VpcId=vpc,
+                TagSpecifications=[
+                    {
+                        "ResourceType": "network-acl",
+                        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+                    }
+                ],
+            )
+        return made["NetworkAcl"]["NetworkAclId"]
+
+    def _complete(self, target: Target, acl: str) -> None:
+        """Deny IPv4 and IPv6, in and out: a new ACL denies by default, and these entries say so."""
+        for egress in (False, True):
+            self._deny(target, acl, 1, {"CidrBlock": "0.0.0.0/0"}, egress=egress)
+            self._deny(target, acl, 2, {"Ipv6CidrBlock": "::/0"}, egress=egress)
+
+    def _deny(self, target: Target, acl: str, number: int, block: dict[str, str], *, egress: bool) -> None:
+        try:
+            self.ec2.create_network_acl_entry(
+                NetworkAclId=acl,
+                RuleNumber=number,
+                Protocol="-1",
+                RuleAction="deny",
+                Egress=egress,
+                **block,  # type: ignore[arg-type]
+            )
+        except ClientError as error:
+            if error_code(error) != ALREADY_THERE:  # an earlier attempt came this far
+                with translated(target.ref):
+                    raise
+
+    def _replace(self, target: Target, acl: str) -> None:
+        association = next(
+            each["NetworkAclAssociationId"]
+            for each in self._in_force(target)["Associations"]
+            if each["SubnetId"] == target.ref
+        )
+        with translated(target.ref):
+            self.ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=acl)
