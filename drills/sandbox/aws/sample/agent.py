@@ -148,7 +148,9 @@ def rogue_config(admin: Admin, principals: Principals, artifacts: Artifacts, hos
 
 def _identity_channels(admin: Admin, artifacts: Artifacts) -> list[Json]:
     assume = {"RoleArn": admin.role_arn(AGENT_ROLE), "RoleSessionName": "i-agent"}
+    approval = {"ModelPackageArn": artifacts.model_package_arn, "ModelApprovalStatus": "Approved"}
     return [
+        _call("approve", IDENTITY, "agent", "sagemaker", "update_model_package", approval),
         _call("api", IDENTITY, "agent", "s3", "list_objects_v2", {"Bucket": artifacts.bucket}),
         _call("assume", IDENTITY, "host", "sts", "assume_role", assume),
         *_messages("", "agent", IDENTITY, artifacts),

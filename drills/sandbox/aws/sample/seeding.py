@@ -24,6 +24,7 @@ from drills.sandbox.aws.sample.artifacts import create_artifacts
 from drills.sandbox.aws.sample.inventory import describe_agent, write_inventory
 from drills.sandbox.aws.sample.lean import create_fleet
 from drills.sandbox.aws.sample.network import create_host, create_vpc
+from drills.sandbox.aws.sample.variants import create_variants
 from drills.sandbox.aws.state import DEFAULT_REGION
 
 if TYPE_CHECKING:
@@ -91,10 +92,18 @@ class Sample:
         }
 
 
-def seed(client: SandboxClient, inventory_path: Path, *, copies: int = 1, lean: bool | None = None) -> Sample:
+def seed(
+    client: SandboxClient,
+    inventory_path: Path,
+    *,
+    copies: int = 1,
+    lean: bool | None = None,
+    variants: bool = False,
+) -> Sample:
     """Fill an empty sandbox and write the inventory beside its rogue agent's configuration.
 
-    One copy is the full sample agent; more copies, or `lean`, are small workloads for benchmarks.
+    One copy is the full sample agent; more copies, or `lean`, are small workloads for benchmarks. `variants`
+    adds the workloads that are hard to contain (see sample/variants.py).
     """
     if not 1 <= copies <= LARGEST_FLEET:
         raise SampleError(f"copies must be between 1 and {LARGEST_FLEET}")
@@ -106,6 +115,8 @@ def seed(client: SandboxClient, inventory_path: Path, *, copies: int = 1, lean: 
         workloads, attacks = create_fleet(accounts, copies), None
     else:
         workloads, attacks = _agent(accounts)
+    if variants:
+        workloads += create_variants(accounts)
     write_inventory(inventory_path, workloads)
     ids = tuple(str(item["id"]) for item in workloads)
     return _sample(client, accounts, inventory_path, ids, attacks)

@@ -240,6 +240,7 @@ def test_two_step_swap_through_the_api_cuts_an_open_connection(sandbox: SandboxC
     eni = interface(admin, vpc.public_subnet, create_group(admin, vpc.id, "agent"), "10.42.1.10")
     address = ec2.allocate_address(Domain="vpc")
     ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=eni)
+    assert not ip_address(address["PublicIp"]).is_loopback
     connections = [connect(sandbox, eni, "198.51.100.10")["connection_id"] for _ in range(2)]
     closed = create_group(admin, vpc.id, "closed")
     ec2.revoke_security_group_egress(

@@ -32,6 +32,7 @@ DEADLINE_SECONDS = 30
 DENY_ALL = document({"Effect": "Deny", "Action": "*", "Resource": "*"})
 IDENTITY_CHANNELS = {
     "api",
+    "approve",
     "queue",
     "topic",
     "artifact-overwrite",

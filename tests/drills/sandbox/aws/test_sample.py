@@ -18,6 +18,7 @@ from drills.sandbox.aws.sample import (
     attach_evidence_policy,
     attach_responder_policy,
     seed,
+    variants,
 )
 from drills.sandbox.aws.sample.agent import AGENT_ROLE, WORKLOAD_ID
 from drills.sandbox.aws.sample.clients import Admin, allow, client_with
@@ -208,6 +209,33 @@ def test_lean_workloads_validate_and_are_reachable(sandbox: SandboxClient, tmp_p
         event = json.dumps({"address": address, "port": 443, "timeout": 1}).encode()
         answer = admin.client("lambda").invoke(FunctionName=next(iter(canary)), Payload=event)
         assert json.load(answer["Payload"])["connected"], address
+
+
+def test_variants_validate_and_are_what_they_say(sandbox: SandboxClient, tmp_path: Path) -> None:
+    sample = seed(sandbox, tmp_path / "workloads.yaml", lean=True, variants=True)
+    inventory = load(sample.inventory_path)
+    admin = Admin.of(sandbox, sample.workload_account, sample.region)
+    iam = admin.client("iam")
+    keys = iam.list_access_keys(UserName=variants.USER)["AccessKeyMetadata"]
+    assert [key["Status"] for key in keys] == ["Active", "Active"]
+    user = inventory.workload(variants.USER).identities[0].model_dump()
+    secret = json.loads(
+        admin.client("secretsmanager").get_secret_value(SecretId=user["probe_secret"])["SecretString"]
+    )
+    credentials = {
+        "aws_access_key_id": secret["access_key_id"],
+        "aws_secret_access_key": secret["secret_access_key"],
+    }
+    s3 = client_with(sample.endpoint, sample.region, "s3", credentials)
+    assert s3.list_objects_v2(**user["probes"][0]["parameters"])["KeyCount"] == 1
+    bounded = iam.get_role(RoleName=variants.BOUNDED)["Role"]
+    assert bounded["PermissionsBoundary"]["PermissionsBoundaryArn"].endswith(f"{variants.BOUNDED}-boundary")
+    shared = {inventory.workload(name).identities[0].ref for name in variants.SHARED}
+    assert inventory.users_of(shared.pop()) == variants.SHARED
+    assert not shared
+    assert inventory.workload(variants.OFFLINE).network == ()
+    bucket = inventory.workload(variants.UNVERSIONED).artifacts[0].ref.split(":")[5].split("/")[0]
+    assert "Status" not in admin.client("s3").get_bucket_versioning(Bucket=bucket)
 
 
 @pytest.mark.parametrize(("copies", "lean"), [(0, None), (4_001, None), (2, False)])
