@@ -83,7 +83,6 @@ _NAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("PipelineName", "pipeline/{}"),
     ),
     "sagemaker-runtime": (("EndpointName", "endpoint/{}"),),
-    "secretsmanager": (("SecretId", "secret:{}-*"), ("Name", "secret:{}-*")),
     "events": (("Name", "rule/{}"), ("Rule", "rule/{}")),
     "ssm": (("Name", "parameter/{}"),),
 }
@@ -218,6 +217,21 @@ def _key_of_ciphertext(blob: bytes | None) -> str | None:
     return blob[:36].decode(errors="replace") if blob else None
 
 
+def _logs(call: ApiCall, account: str) -> list[str]:
+    group, stream = call.params.get("logGroupName"), call.params.get("logStreamName")
+    if group and stream:
+        return [_arn(call, account, f"log-group:{group}:log-stream:{stream}")]
+    return _by_parameter(call, account)
+
+
+def _secretsmanager(call: ApiCall, account: str) -> list[str]:
+    from drills.sandbox.aws.owners import secret_arn  # noqa: PLC0415 - secretsmanager only, keeps this module pure
+
+    if call.params.get("SecretId"):
+        return [secret_arn(account, call.region, call.params["SecretId"])]
+    return [_arn(call, account, f"secret:{call.params['Name']}")] if call.params.get("Name") else []
+
+
 def _ecr(call: ApiCall, account: str) -> list[str]:
     return _by_parameter(call, call.params.get("registryId") or account)
 
@@ -228,6 +242,8 @@ _RESOLVERS: Mapping[str, Callable[[ApiCall, str], list[str]]] = {
     "ecr": _ecr,
     "iam": _iam,
     "kms": _kms,
+    "logs": _logs,
+    "secretsmanager": _secretsmanager,
     "sns": _sns,
     "sqs": _sqs,
     "sts": _sts,

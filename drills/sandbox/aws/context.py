@@ -23,6 +23,16 @@ _PARAMETER_KEYS: Mapping[tuple[str, str], str] = {
     ("sts", "RoleSessionName"): "sts:rolesessionname",
     ("sts", "SourceIdentity"): "sts:sourceidentity",
 }
+# The service that a passed role is handed to (service authorization reference, iam:PassedToService).
+_PASSED_TO: Mapping[tuple[str, str], str] = {
+    ("cloudtrail", "CreateTrail"): "cloudtrail.amazonaws.com",
+    ("ec2", "CreateFlowLogs"): "vpc-flow-logs.amazonaws.com",
+    ("ecs", "RegisterTaskDefinition"): "ecs-tasks.amazonaws.com",
+    ("lambda", "CreateFunction"): "lambda.amazonaws.com",
+    ("lambda", "UpdateFunctionConfiguration"): "lambda.amazonaws.com",
+    ("sagemaker", "CreateModel"): "sagemaker.amazonaws.com",
+    ("stepfunctions", "CreateStateMachine"): "states.amazonaws.com",
+}
 _S3_HEADER_KEYS = (
     ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
     ("x-amz-object-lock-mode", "s3:object-lock-mode"),
@@ -74,6 +84,9 @@ def _parameter_keys(call: ApiCall) -> Iterator[tuple[str, str]]:
         value = call.params.get(parameter)
         if model == call.model and isinstance(value, str):
             yield key, value
+    service = _PASSED_TO.get((call.model, call.operation))
+    if service:
+        yield "iam:passedtoservice", service
     if call.model == "s3":
         yield from ((key, value) for name, key in _S3_HEADER_KEYS if (value := call.header(name)))
 

@@ -24,9 +24,11 @@ from drills.sandbox.aws.owners import resource_of
 from drills.sandbox.aws.state import emulator_lock
 from drills.sandbox.aws.stubs import Stub, StubRequest, find_stub
 from drills.sandbox.aws.wire import (
+    MOTO_ERRORS,
     Answer,
     ApiCall,
     Environ,
+    as_api_error,
     parse_call,
     read_body,
     render_error,
@@ -62,6 +64,11 @@ class Visit:
             answer = self._faulty(fault) if fault else self._authorised()
         except ApiError as error:
             answer = render_error(self.call, error)
+        except MOTO_ERRORS as error:
+            answer = render_error(self.call, as_api_error(self.call, error))
+        except NotImplementedError as error:
+            missing = f"the sandbox does not implement {self.call.model}.{self.call.operation}: {error}"
+            answer = render_error(self.call, ApiError("NotImplemented", missing, 501))
         self._record(answer)
         if fault is FaultKind.DROP_AFTER:
             raise ConnectionDropError

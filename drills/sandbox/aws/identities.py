@@ -45,8 +45,9 @@ class View:
     document: str | None = None
 
 
-# Permissions boundaries of users: moto stores those of roles only.
-user_boundaries: dict[Entity, str] = {}
+# Permissions boundaries by unique user id: moto stores those of roles only.
+user_boundaries: dict[str, str] = {}
+
 on_reset(user_boundaries.clear)
 
 _PARAMETER_KINDS = {
@@ -105,7 +106,7 @@ def _user(backend: IAMBackend, entity: Entity) -> View | None:
         id=user.id,
         inline=tuple(user.policies.values()),
         attached=tuple(user.managed_policies),
-        boundary=user_boundaries.get(entity),
+        boundary=user_boundaries.get(user.id),
         groups=groups,
         tags=_tags(backend, user.arn, user),
         keys=keys,

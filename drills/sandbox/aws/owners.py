@@ -117,3 +117,14 @@ def _key_of_alias(account: str, region: str, alias: str) -> str | None:
     backend: Any = get_backend("kms")[account][region]
     found = backend.get_key_id_from_alias(alias)
     return str(found) if found else None
+
+
+def secret_arn(account: str, region: str, secret_id: str) -> str:
+    """Return the ARN of a secret given by name or ARN."""
+    if secret_id.startswith("arn:"):
+        return secret_id
+    secrets: Any = get_backend("secretsmanager")[account][region].secrets
+    secret = secrets.get(secret_id)
+    return (
+        str(secret.arn) if secret else f"arn:{PARTITION}:secretsmanager:{region}:{account}:secret:{secret_id}"
+    )

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from botocore.model import OperationNotFoundError
+from moto.core.exceptions import ServiceException, _RESTError
 from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
@@ -41,6 +42,8 @@ _MODELS_BY_SIGNING_NAME: Mapping[str, tuple[str, ...]] = {
     "tagging": ("resourcegroupstaggingapi",),
 }
 _UNKNOWN = "Unknown"
+_BAD_REQUEST = 400
+MOTO_ERRORS = (_RESTError, ServiceException)
 
 
 @dataclass
@@ -202,6 +205,16 @@ def render_error(call: ApiCall, error: ApiError) -> Answer:
         body = ""
     headers = [("Content-Type", content_type), ("x-amzn-requestid", _request_id()), *extra]
     return Answer(error.status, headers, body.encode(), error.code)
+
+
+def as_api_error(call: ApiCall, error: _RESTError | ServiceException) -> ApiError:
+    """Translate an error that moto raised outside of its own request handling."""
+    if isinstance(error, _RESTError):
+        return ApiError(str(error.error_type), str(error.message), int(error.code or _BAD_REQUEST))
+    model: Any = get_service_model(call.model)
+    shape = model.shape_for_error_code(error.code)
+    known = shape.metadata.get("error", {}) if shape is not None else {}
+    return ApiError(error.code, error.message, int(known.get("httpStatusCode", _BAD_REQUEST)))
 
 
 def _request_id() -> str:

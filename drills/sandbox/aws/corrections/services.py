@@ -88,30 +88,32 @@ def _malformed() -> ApiError:
 @stub("iam", "PutUserPermissionsBoundary")
 def put_user_permissions_boundary(request: StubRequest) -> dict[str, Any]:
     """Set the permissions boundary of a user, which moto cannot."""
-    entity = _user(request)
-    user_boundaries[entity] = request.params["PermissionsBoundary"]
-    _show_boundary(entity, request.params["PermissionsBoundary"])
+    user = _user(request)
+    user_boundaries[user.id] = request.params["PermissionsBoundary"]
+    _show_boundary(user)
     return {}
 
 
 @stub("iam", "DeleteUserPermissionsBoundary")
 def delete_user_permissions_boundary(request: StubRequest) -> dict[str, Any]:
     """Remove the permissions boundary of a user."""
-    entity = _user(request)
-    if user_boundaries.pop(entity, None) is None:
-        raise ApiError("NoSuchEntity", f"User {entity.name} has no permissions boundary.", 404)
-    _show_boundary(entity, None)
+    user = _user(request)
+    if user_boundaries.pop(user.id, None) is None:
+        raise ApiError("NoSuchEntity", f"User {user.name} has no permissions boundary.", 404)
+    _show_boundary(user)
     return {}
 
 
-def _user(request: StubRequest) -> Entity:
-    entity = Entity(request.account, "user", request.params["UserName"])
-    if live_view(entity) is None:
-        raise ApiError("NoSuchEntity", f"The user with name {entity.name} cannot be found.", 404)
-    return entity
+def _user(request: StubRequest) -> Any:
+    name = request.params["UserName"]
+    user = backend_of(request.account).users.get(name)
+    if user is None:
+        raise ApiError("NoSuchEntity", f"The user with name {name} cannot be found.", 404)
+    return user
 
 
-def _show_boundary(entity: Entity, arn: str | None) -> None:
+def _show_boundary(user: Any) -> None:
+    """Let moto's GetUser serialise the boundary."""
+    arn = user_boundaries.get(user.id)
     shown = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
-    user: Any = backend_of(entity.account).users[entity.name]
     user.permissions_boundary = shown if arn else None

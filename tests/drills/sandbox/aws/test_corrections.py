@@ -279,6 +279,27 @@ class TestRequests:
         arn = "arn:aws:iam::aws:policy/AWSDenyAll"
         assert connect("iam", admin).get_policy(PolicyArn=arn)["Policy"]["PolicyName"] == "AWSDenyAll"
 
+    def test_errors_of_the_emulator_keep_their_code(
+        self,
+        connect: Connect,
+        admin: AccessKey,
+        refused: Refused,
+    ) -> None:
+        ec2 = connect("ec2", admin)
+        group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+        missing = {"InstanceId": "i-0123456789abcdef0", "Groups": [group]}
+        assert refused(ec2.modify_instance_attribute, **missing) == "InvalidInstanceID.NotFound"
+
+    def test_what_is_not_implemented_says_so_and_is_not_retried(
+        self,
+        connect: Connect,
+        admin: AccessKey,
+    ) -> None:
+        with pytest.raises(ClientError) as caught:
+            connect("iam", admin).generate_organizations_access_report(EntityPath="o-a1b2c3d4e5/r-f6g7h8i9j0")
+        assert caught.value.response["Error"]["Code"] == "NotImplemented"
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
     def test_a_malformed_policy_is_refused(self, connect: Connect, admin: AccessKey) -> None:
         iam = connect("iam", admin)
         iam.create_user(UserName="agent")

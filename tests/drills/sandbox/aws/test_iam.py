@@ -433,6 +433,32 @@ def test_passing_a_role_needs_permission(world: World, admin: AccessKey, refused
     assert refused(world.connect("ec2", user).create_flow_logs, **create) == "UnauthorizedOperation"
 
 
+def test_a_role_may_be_passed_to_the_named_service_only(
+    world: World,
+    admin: AccessKey,
+    refused: Refused,
+) -> None:
+    vpc = world.connect("ec2", admin).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    world.connect("logs", admin).create_log_group(logGroupName="flow")
+    arn = world.role("logs")
+    user = world.user(allow="ec2:*")
+    create = {
+        "ResourceIds": [vpc],
+        "ResourceType": "VPC",
+        "TrafficType": "ALL",
+        "LogGroupName": "flow",
+        "DeliverLogsPermissionArn": arn,
+    }
+    for service, admits in (("lambda.amazonaws.com", False), ("vpc-flow-logs.amazonaws.com", True)):
+        condition = {"StringEquals": {"iam:PassedToService": service}}
+        allow = world.policy("Allow", "iam:PassRole", arn, Condition=condition)
+        world.iam.put_user_policy(UserName="operator", PolicyName="pass", PolicyDocument=allow)
+        if admits:
+            assert world.connect("ec2", user).create_flow_logs(**create)["FlowLogIds"]
+        else:
+            assert refused(world.connect("ec2", user).create_flow_logs, **create) == "UnauthorizedOperation"
+
+
 def test_source_accounts_are_separate(world: World, sandbox: SandboxClient, connect: Connect) -> None:
     world.role("here")
     far = connect("iam", sandbox.bootstrap(OTHER))

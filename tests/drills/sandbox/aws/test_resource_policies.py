@@ -135,6 +135,18 @@ class TestResourcePolicies:
         kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document(statements[1]))
         assert refused(kms.encrypt, KeyId=key, Plaintext=b"x") == "AccessDeniedException"
 
+    def test_secret_policy_and_resource_arn(self, world: World, admin: AccessKey, refused: Refused) -> None:
+        manager = world.connect("secretsmanager", admin)
+        secret = manager.create_secret(Name="token", SecretString="x")["ARN"]
+        role = world.role(allow=None)
+        allow = world.policy("Allow", "secretsmanager:GetSecretValue", secret)
+        world.iam.put_role_policy(RoleName="agent", PolicyName="one", PolicyDocument=allow)
+        agent = world.connect("secretsmanager", world.session(role))
+        assert agent.get_secret_value(SecretId="token")["SecretString"] == "x"
+        deny = world.policy("Deny", "secretsmanager:*", "*", Principal={"AWS": role})
+        manager.put_resource_policy(SecretId="token", ResourcePolicy=deny)
+        assert refused(agent.get_secret_value, SecretId="token") == "AccessDeniedException"
+
 
 def test_key_of_another_account_signs_when_both_policies_allow(
     world: World,
