@@ -130,7 +130,7 @@ async def _examine_temporal(made: Examination, settings: Settings, clouds: list[
         made.skip("workers", "need the Temporal server")
         return
     queue = settings.task_queue
-    polled = await made.look("workflow worker", lambda: _polled(client, queue, WORKFLOWS, "--workflows"))
+    polled = await made.look("workflow worker", lambda: _polled(client, queue, WORKFLOWS, "workflows"))
     if polled:
         await made.look("canary workflow", lambda: _canary(client, queue))
     for cloud in clouds:
@@ -146,7 +146,7 @@ async def _connected(settings: Settings) -> tuple[str, Client]:
 def _cloud_polled(
     client: Client, settings: Settings, cloud: Cloud
 ) -> Callable[[], Awaitable[tuple[str, int]]]:
-    return lambda: _polled(client, cloud_queue(settings, cloud), ACTIVITIES, f"--cloud {cloud}")
+    return lambda: _polled(client, cloud_queue(settings, cloud), ACTIVITIES, cloud.value)
 
 
 async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
@@ -158,10 +158,10 @@ async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> 
     return sorted(each.identity for each in answer.pollers)
 
 
-async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, option: str) -> tuple[str, int]:
+async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, role: str) -> tuple[str, int]:
     found = await pollers(client, queue, kind)
     if not found:
-        raise FirebreakError(f"nobody polls {queue}", remedy=f"start firebreak worker {option}")
+        raise FirebreakError(f"nobody polls {queue}", remedy=f"start firebreak worker --role {role}")
     return f"{queue} is polled by {', '.join(found)}", len(found)
 
 

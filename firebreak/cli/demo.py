@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from drills.sandbox.aws.client import SandboxClient
+from drills.stack import Stack, rogue_agent
 from firebreak import inventory, start
 from firebreak.cli import exit as codes
 from firebreak.cli import view
@@ -23,7 +24,7 @@ from firebreak.cli.judge import Judgement, channels, judge, judgement_table, liv
 from firebreak.cli.live import showing
 from firebreak.cli.output import emit, say, show
 from firebreak.cli.session import connected, watch
-from firebreak.cli.stack import Stack, attacked, running
+from firebreak.cli.stack import running
 from firebreak.errors import FirebreakError
 from firebreak.evidence.export import export
 from firebreak.evidence.sign import load_public_keys
@@ -45,7 +46,7 @@ def play(folder: Path, *, as_json: bool) -> int:
     """Run the whole demo; returns 0 only when the run, the rogue agent and the evidence all agree."""
     shutil.rmtree(folder, ignore_errors=True)
     say("starting the embedded stack: Temporal, AWS sandbox, workers ...")
-    with running(folder) as stack, attacked(stack):
+    with running(folder) as stack, rogue_agent(stack):
         agent = _Agent(stack.sandbox)
         agent.wait_until(_all_work, ALIVE_SECONDS, "the rogue agent does not come alive")
         say(f"the rogue agent is alive: {len(agent.channels)} ways to do harm work. Containing it now.")

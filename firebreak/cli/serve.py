@@ -15,32 +15,25 @@ from firebreak import logs
 from firebreak.cli.options import clouds_here
 from firebreak.cli.output import json_option
 from firebreak.errors import UsageError
-from firebreak.model import Cloud
 from firebreak.settings import load_settings
 
 
 @click.command()
-@click.option("--workflows", is_flag=True, help="Work on workflows; needs no cloud credentials.")
-@click.option(
-    "--cloud",
-    "clouds",
-    multiple=True,
-    type=click.Choice([cloud.value for cloud in clouds_here()]),
-    help="Work on that cloud's steps, with its credentials.",
-)
-def worker(workflows: bool, clouds: tuple[str, ...]) -> None:
+@click.option("--role", "roles", required=True, help="workflows, a cloud, or several joined by commas.")
+def worker(roles: str) -> None:
     """Work until told to stop (SIGTERM).
 
-    One process for workflows and one for each cloud keeps their rights apart.
+    One process for workflows and one for each cloud keeps their rights apart: the worker for workflows needs
+    no cloud credentials.
     """
     from firebreak.worker import Role, run  # noqa: PLC0415 - loads every workflow and activity
 
-    if not workflows and not clouds:
-        raise UsageError("this worker would do nothing", remedy="give --workflows, --cloud CLOUD, or both")
+    known = ("workflows", *(cloud.value for cloud in clouds_here()))
+    if unknown := [each for each in roles.split(",") if each not in known]:
+        raise UsageError(f"--role: {', '.join(unknown)} is not one of {', '.join(known)}")
     settings = load_settings()
     logs.configure(settings)
-    role = Role(workflows=workflows, clouds=tuple(Cloud(each) for each in clouds))
-    asyncio.run(run(settings, role))
+    asyncio.run(run(settings, Role.parse(roles)))
 
 
 @click.command()
@@ -54,15 +47,17 @@ def worker(workflows: bool, clouds: tuple[str, ...]) -> None:
 def up(folder: Path) -> None:
     """Run the embedded stack with a sample workload.
 
-    A rogue agent attacks through the workload until the command is told to stop. Temporal dev server, AWS sandbox and workers; all in memory and on this machine only.
+    A rogue agent attacks through the workload until the command is told to stop. Temporal dev server, AWS
+    sandbox and workers run in memory and on this machine only.
     """
-    stack = _sandbox_part("firebreak.cli.stack")
+    parts = _sandbox_part("firebreak.cli.stack"), _sandbox_part("drills.stack")
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    with stack.running(folder) as made, stack.attacked(made):
+    with parts[0].running(folder) as made, parts[1].rogue_agent(made):
         workload = made.sample.workload_ids[0]
-        click.echo(f"Temporal {made.server.address}, its UI {made.server.ui}, AWS sandbox {made.sandbox.url}")
+        click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui or 'your own'}")
+        click.echo(f"AWS sandbox {made.sandbox.url}")
         click.echo("In another shell:")
         click.echo(f"  set -a; . {folder}/env; set +a")
         click.echo(f'  firebreak contain {workload} --reason "suspicious egress" --wait')

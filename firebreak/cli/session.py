@@ -75,7 +75,7 @@ async def patiently(handle: WorkflowHandle[Any, Any]) -> RunStatus:
                 raise FirebreakError(
                     f"nobody answers for the run: {error}",
                     resource=handle.id,
-                    remedy="start a worker (`firebreak worker --workflows`); the run goes on by itself",
+                    remedy="start a worker (`firebreak worker --role workflows`); the run goes on by itself",
                 ) from error
             await asyncio.sleep(POLL_SECONDS)
 
