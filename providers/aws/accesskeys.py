@@ -49,6 +49,11 @@ class DisableAccessKeys(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE
         """The declared users."""
         return principals.targets(workload, IamUser)
 
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
+        """The user's declared secret."""
+        return principals.places(action, target, workload)
+
     @property
     def iam(self) -> IAMClient:
         """The responder's way to IAM."""

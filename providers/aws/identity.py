@@ -49,6 +49,11 @@ class _PrincipalPolicy(AwsMeasure):
         """The permissions for a role, or for a user."""
         return principals.for_kind(target, cls.permissions)
 
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
+        """The user's declared secret."""
+        return principals.places(action, target, workload)
+
     def blast_radius(self, target: Target) -> tuple[str, ...]:
         """Everyone else who runs as the role, unless the deny is scoped to the workload's sessions."""
         return principals.other_users(self.access, target)

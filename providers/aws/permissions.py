@@ -1,14 +1,33 @@
-"""Say what the responder needs, and find what it lacks: policy documents and their simulation."""
+"""Say what Firebreak's roles need, and find what the responder lacks: documents and their simulation."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
-from firebreak.model import JsonObject, Workload
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import Measure, Permission, Scope
+from firebreak.model import JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
-from providers.aws.session import AwsAccess, translated
+from providers.aws.documents import compact
+from providers.aws.session import AwsAccess, AwsMeasure, translated
+
+if TYPE_CHECKING:
+    from types_boto3_iam.type_defs import EvaluationResultTypeDef
+
+# IAM quotas: 6,144 characters in a managed policy, white space not counted.
+POLICY_LIMIT = 6144
+SIMULATE = "iam:SimulatePrincipalPolicy"
+SIMULATIONS_AT_ONCE = 8
+ORCHESTRATOR = "ARN of the principal that runs Firebreak's workers"
+EVERYWHERE = ("*",)
+KMS = "awskms:"
+Grants = Mapping[str, set[str]]
+"""Action to the ARNs it is needed on."""
 
 
 def responder_arn(access: AwsAccess) -> str:
@@ -27,17 +46,183 @@ def principal_of(arn: str) -> str:
 
 
 def own_principals(access: AwsAccess) -> tuple[str, ...]:
-    """List the identities that Firebreak itself runs as."""
-    with translated("the SDK's own credentials"):
-        caller = access.client("sts").get_caller_identity()["Arn"]
-    return tuple(filter(None, (caller, access.role_arn, access.settings.evidence.access.get("role_arn", ""))))
+    """List the identities that Firebreak itself runs as: responder, orchestrator, evidence keeper."""
+    own = (
+        responder_arn(access),
+        access.orchestrator_arn(),
+        access.settings.evidence.access.get("role_arn", ""),
+    )
+    return tuple(dict.fromkeys(principal_of(each) for each in own if each))
+
+
+def grants(needs: Iterable[Need], workloads: Iterable[Workload]) -> dict[str, set[str]]:
+    """Collect every action with the ARNs that the measures need it on."""
+    found: dict[str, set[str]] = defaultdict(set)
+    known = list(workloads)
+    for measure, target in needs:
+        owners = [each for each in known if each.account == target.account]
+        for permission in _needed(measure, target):
+            found[permission.action].update(_resources(measure, permission, target, owners))
+    return dict(found)
 
 
 def missing(access: AwsAccess, needs: Iterable[Need]) -> tuple[str, ...]:
     """Name each action that the responder may not do, as ``action on resource``."""
-    raise NotImplementedError
+    principal = responder_arn(access)
+    if principal.endswith(":root"):
+        return ()  # the account's root user is bound by no identity policy, and cannot be simulated
+    questions = _by_resources(grants(needs, [access.run.workload]))
+
+    def ask(question: tuple[tuple[str, ...], list[str]]) -> list[str]:
+        return _refused(access, principal, *question)
+
+    with ThreadPoolExecutor(SIMULATIONS_AT_ONCE) as pool:
+        answers = list(pool.map(ask, questions))
+    return tuple(sorted({each for answer in answers for each in answer}))
 
 
 def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings) -> JsonObject:
     """Write the policy documents of responder, evidence and orchestrator."""
-    raise NotImplementedError
+    known = list(workloads)
+    roles = sorted({each.access["role_arn"] for each in known if each.access.get("role_arn")})
+    needed = grants(needs, known)
+    needed[SIMULATE] = set(roles) or {"*"}
+    evidence_role = settings.evidence.access.get("role_arn", "")
+    assumed = [*roles, *([evidence_role] if evidence_role else [])]
+    external_ids = sorted({each.access["external_id"] for each in known if each.access.get("external_id")})
+    return {
+        "responder": {
+            "roles": roles,
+            "trust": trust(external_ids),
+            "policies": pack(_statements(needed)),
+            "must_be_trusted_by": sorted(needed.get("sts:AssumeRole", set())),
+        },
+        "evidence": {
+            "roles": [evidence_role] if evidence_role else [],
+            "trust": trust([settings.evidence.access.get("external_id", "")]),
+            "policies": pack(_statements(_evidence(settings))),
+        },
+        "orchestrator": {"policies": pack(_statements({"sts:AssumeRole": set(assumed)} if assumed else {}))},
+    }
+
+
+def trust(external_ids: Iterable[str]) -> JsonObject:
+    """Write the trust policy by which the orchestrator, and nobody else, assumes a role."""
+    ids = [each for each in external_ids if each]
+    statement: JsonObject = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ORCHESTRATOR},
+        "Action": "sts:AssumeRole",
+    }
+    if ids:
+        statement["Condition"] = {"StringEquals": {"sts:ExternalId": ids}}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def pack(statements: Iterable[JsonObject]) -> list[JsonObject]:
+    """Spread statements over as few documents as IAM's size limit allows."""
+    packed: list[JsonObject] = []
+    for statement in statements:
+        if packed:
+            wider = {**packed[-1], "Statement": [*packed[-1]["Statement"], statement]}
+            if len(compact(wider)) <= POLICY_LIMIT:
+                packed[-1] = wider
+                continue
+        packed.append({"Version": "2012-10-17", "Statement": [statement]})
+    return packed
+
+
+def _needed(measure: type[Measure[Any]], target: Target) -> tuple[Permission, ...]:
+    return measure.needed(target) if issubclass(measure, AwsMeasure) else measure.permissions
+
+
+def _resources(
+    measure: type[Measure[Any]], permission: Permission, target: Target, owners: Iterable[Workload]
+) -> set[str]:
+    if permission.scope is Scope.TARGET:
+        return {arn for arn in measure.arns(target) if _belongs(permission.action, arn)}
+    if not issubclass(measure, AwsMeasure):
+        return set(EVERYWHERE)
+    return {arn for owner in owners for arn in measure.places(permission.action, target, owner)}
+
+
+def _belongs(action: str, arn: str) -> bool:
+    """Tell whether IAM would ever ask for the action on such an ARN."""
+    service, name = action.split(":", 1)
+    owner = arn.split(":")[2] if arn.startswith("arn:") else service
+    if service == "s3" and owner == "s3":
+        return ("Bucket" in name) == ("/" not in arn)
+    return owner == service or (service == "sts" and owner == "iam")
+
+
+def _by_resources(needed: Grants) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Group the actions that are needed on the same ARNs."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for action, resources in sorted(needed.items()):
+        if resources:
+            groups[EVERYWHERE if "*" in resources else tuple(sorted(resources))].append(action)
+    return list(groups.items())
+
+
+def _statements(needed: Grants) -> Iterator[JsonObject]:
+    for resources, actions in _by_resources(needed):
+        for part in _parts(resources, len(compact({"Action": actions}))):
+            yield {"Effect": "Allow", "Action": actions, "Resource": list(part)}
+
+
+def _parts(resources: tuple[str, ...], used: int) -> Iterator[tuple[str, ...]]:
+    """Cut a list of ARNs that alone would exceed a document."""
+    room = POLICY_LIMIT - used - 200
+    part: list[str] = []
+    for each in resources:
+        if part and len(compact({"": [*part, each]})) > room:
+            yield tuple(part)
+            part = []
+        part.append(each)
+    yield tuple(part)
+
+
+def _refused(access: AwsAccess, principal: str, resources: tuple[str, ...], actions: list[str]) -> list[str]:
+    try:
+        with translated(principal):
+            pages = access.client("iam").get_paginator("simulate_principal_policy").paginate(
+                PolicySourceArn=principal, ActionNames=actions, ResourceArns=list(resources)
+            )  # fmt: skip
+            return [text for page in pages for each in page["EvaluationResults"] for text in _refusals(each)]
+    except PermanentCloudError as error:
+        return [f"{SIMULATE} on {principal} ({error.message})"]
+
+
+def _refusals(result: EvaluationResultTypeDef) -> Iterator[str]:
+    action = result["EvalActionName"]
+    single = result.get("ResourceSpecificResults")
+    if not single:
+        if result["EvalDecision"] != "allowed":
+            yield f"{action} on {result.get('EvalResourceName', '*')}"
+        return
+    for each in single:
+        if each["EvalResourceDecision"] != "allowed":
+            yield f"{action} on {each['EvalResourceName']}"
+
+
+def _evidence(settings: Settings) -> Grants:
+    """What the evidence role does with its store and keys."""
+    # Imported when asked: they open the store's own clients, which a plan never needs.
+    from providers.aws.sealing import SEAL_ACTIONS  # noqa: PLC0415
+    from providers.aws.signing import SIGN_ACTIONS  # noqa: PLC0415
+    from providers.aws.vault import OBJECT_ACTIONS, STORE_ACTIONS  # noqa: PLC0415
+
+    evidence, needed = settings.evidence, defaultdict[str, set[str]](set)
+    place = evidence.store.removeprefix("s3://").strip("/")
+    signing = [each for each in (evidence.signing_key, evidence.drill_signing_key) if each.startswith(KMS)]
+    sealing = [evidence.seal_key] if evidence.seal_key.startswith(KMS) else []
+    wanted = (
+        (STORE_ACTIONS, [f"arn:aws:s3:::{place.split('/')[0]}"] if place else []),
+        (OBJECT_ACTIONS, [f"arn:aws:s3:::{place}/*"] if place else []),
+        (SIGN_ACTIONS, signing),
+        (SEAL_ACTIONS, sealing),
+    )
+    for actions, resources in wanted:
+        for action in actions:
+            needed[action].update(each.removeprefix(KMS) for each in resources)
+    return dict(needed)

@@ -23,8 +23,9 @@ READ_USER = on_target("iam:GetUser", "iam:GetUserPolicy")
 WRITE_USER = on_target("iam:PutUserPolicy", "iam:DeleteUserPolicy")
 PROBE_ROLE = on_target("sts:AssumeRole")
 PROBE_USER = on_any("secretsmanager:GetSecretValue")
-FIND_USERS = on_any(
-    "ec2:DescribeIamInstanceProfileAssociations", "iam:ListInstanceProfilesForRole", "lambda:ListFunctions"
+FIND_USERS = (
+    *on_target("iam:ListInstanceProfilesForRole"),
+    *on_any("ec2:DescribeIamInstanceProfileAssociations", "lambda:ListFunctions"),
 )
 
 
@@ -53,6 +54,14 @@ def for_kind(target: Target, permissions: tuple[Permission, ...]) -> tuple[Permi
         *READ_ROLE, *WRITE_ROLE, *PROBE_ROLE, *FIND_USERS,
     }  # fmt: skip
     return tuple(each for each in permissions if each not in other)
+
+
+def places(action: str, target: Target, workload: Workload) -> tuple[str, ...]:
+    """Return the user's declared secret for the action that reads it."""
+    user = declared(workload, IamUser, target.ref)
+    if action == PROBE_USER[0].action:
+        return (user.probe_secret,) if user and user.probe_secret else ()
+    return ("*",)
 
 
 def read(access: AwsAccess, target: Target) -> JsonObject:

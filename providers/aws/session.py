@@ -5,6 +5,7 @@ Endpoints, proxies and profiles are the SDK's own affair (``AWS_ENDPOINT_URL``, 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +122,9 @@ TRANSIENT_CODES = frozenset(
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
 
+Environment = tuple[str | None, ...]
+SDK_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE")
+
 _incident: ContextVar[str] = ContextVar("firebreak_incident", default="session")
 
 
@@ -192,6 +196,11 @@ class _Entry:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.assumed: _Assumed | None = None
+
+
+def environment() -> Environment:
+    """Return the SDK's settings that decide where calls go and as whom: what is cached depends on them."""
+    return tuple(os.environ.get(name) for name in SDK_VARIABLES)
 
 
 class Role:
@@ -270,11 +279,11 @@ class _Clients:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._clients: dict[tuple[Role | None, str, str], Any] = {}
+        self._clients: dict[tuple[Role | None, str, str, Environment], Any] = {}
         self._loader: Any = None
 
     def get(self, role: Role | None, service: str, region: str) -> Any:
-        key = (role, service, region)
+        key = (role, service, region, environment())
         client = self._clients.get(key)
         if client is None:
             with self._lock:  # creating a client is not thread-safe; using one is
@@ -302,9 +311,13 @@ class _Clients:
 _clients = _Clients()
 
 
-@lru_cache(maxsize=256)
 def role_of(arn: str, external_id: str, region: str) -> Role:
     """Return the process-wide Role of these coordinates, so that its sessions and clients are shared."""
+    return _role_in(environment(), arn, external_id, region)
+
+
+@lru_cache(maxsize=256)
+def _role_in(_: Environment, arn: str, external_id: str, region: str) -> Role:
     return Role(arn, external_id, region)
 
 
@@ -365,6 +378,10 @@ class AwsAccess:
         """The responder role in the workload's account, empty for the SDK's own credentials."""
         return self.run.workload.access.get("role_arn", "")
 
+    def orchestrator_arn(self) -> str:
+        """The principal behind the SDK's own credentials, which assumes the responder role."""
+        return _default_caller(self.region, environment())["Arn"]
+
     @overload
     def client(self, service: Literal["cloudtrail"]) -> CloudTrailClient: ...
     @overload
@@ -410,7 +427,7 @@ class AwsAccess:
         Ask for the client where it is used: asking also binds the calling thread to this run's session.
         """
         if not self.role_arn:
-            _require_account(_default_account(self.region), self.account)
+            _require_account(_default_caller(self.region, environment())["Account"], self.account)
             return _default_client(service, self.region)
         role = role_of(self.role_arn, self.run.workload.access.get("external_id", ""), self.region)
         _incident.set(self.run.incident_id)
@@ -419,9 +436,10 @@ class AwsAccess:
 
 
 @lru_cache(maxsize=64)
-def _default_account(region: str) -> str:
+def _default_caller(region: str, _: Environment) -> dict[str, str]:
     with translated("the SDK's own credentials"):
-        return str(_default_client("sts", region).get_caller_identity()["Account"])
+        answer = _default_client("sts", region).get_caller_identity()
+    return {"Account": answer["Account"], "Arn": answer["Arn"]}
 
 
 def _require_account(actual: str, wanted: str) -> None:

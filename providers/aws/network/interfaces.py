@@ -96,7 +96,9 @@ def require_ours_to_change(found: Interface) -> None:
 
 
 def interface_arn(target: Target) -> str:
-    """Return the ARN of an interface target."""
+    """Return the ARN of an interface target; of any interface while only its instance is known."""
+    if target.kind != "network-interface":
+        return ec2_arn(target, "network-interface/*")
     return ec2_arn(target, f"network-interface/{target.ref}")
 
 
