@@ -132,10 +132,8 @@ class FreezeImageRepository(
 
         The control of both was made by ``apply``, which freezes nothing before they have worked.
         """
-        now, artifact = self.snapshot(target), change.after["artifacts"][0]
+        now = self.snapshot(target)
         denied = has_statements(now["policy"], self._statements())
-        digest = self._image(target, self._declared_tag(target))["imageId"]["imageDigest"]
-        unchanged = digest == artifact["digest"]
         return (
             refused(
                 "PutImage", lambda: self._retag(target), controlled=True, also=_IMMUTABLE, allowed=_TAGGED
@@ -146,13 +144,15 @@ class FreezeImageRepository(
                 f"tags {now['mutability'].lower()}, writes {'' if denied else 'NOT '}denied by the policy",
                 holds=denied and now["mutability"] == "IMMUTABLE" and not now["lifecycle"],
             ),
-            found(
-                Method.CONFIGURATION,
-                "the tag names the same digest" if unchanged else f"the tag now names {digest}",
-                holds=unchanged,
-                digest=digest,
-            ),
+            self.intact(target, change),
         )
+
+    def intact(self, target: Target, change: Change) -> Finding:
+        """Fetch the manifest again, and hash it."""
+        frozen, now = change.after["artifacts"][0], self._artifact(target)
+        same = (now["digest"], now["sha256"]) == (frozen["digest"], frozen["sha256"])
+        seen = "the tag names the same digest" if same else f"the tag now names {now['digest']}"
+        return found(Method.CONFIGURATION, seen, holds=same, digest=now["digest"])
 
     def revert(self, change: Change) -> Finding:
         """Restore policies and mutability as they were, and remove the canary tags."""

@@ -77,12 +77,24 @@ class RejectModelPackage(
                     holds=not offered,
                 )
             )
+        return (*findings, self._same_definition(change, package))
+
+    def intact(self, target: Target, change: Change) -> Finding:
+        """Hash definition and model data again."""
+        frozen = [each["sha256"] for each in change.after["artifacts"]]
+        same = frozen == [each["sha256"] for each in self._artifacts(target)]
+        return found(
+            Method.CONFIGURATION,
+            "the version is as frozen" if same else "the version has changed",
+            holds=same,
+        )
+
+    def _same_definition(self, change: Change, package: Any) -> Finding:
         digest, recorded = _definition_hash(package), change.after["artifacts"][0]["sha256"]
         seen = "unchanged" if digest == recorded else "changed"
-        findings.append(
-            found(Method.CONFIGURATION, f"the definition is {seen}", holds=digest == recorded, sha256=digest)
+        return found(
+            Method.CONFIGURATION, f"the definition is {seen}", holds=digest == recorded, sha256=digest
         )
-        return tuple(findings)
 
     def revert(self, change: Change) -> Finding:
         """Restore the approval as it was."""

@@ -175,8 +175,12 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 f"frozen by {how}; changes {'' if denied else 'NOT '}denied by the bucket policy",
                 holds=denied,
             ),
-            self._unchanged(target, change),
+            self._unchanged(target, change, REHASH_LIMIT),
         )
+
+    def intact(self, target: Target, change: Change) -> Finding:
+        """Hash every frozen object again, however large."""
+        return self._unchanged(target, change, None)
 
     def revert(self, change: Change) -> Finding:
         """Release the holds that were set here, restore the policy, and remove the canary."""
@@ -329,11 +333,12 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 )
         return artifacts
 
-    def _unchanged(self, target: Target, change: Change) -> Finding:
-        """Compare every frozen object with what it was at the freeze."""
+    def _unchanged(self, target: Target, change: Change, limit: int | None) -> Finding:
+        """Compare every frozen object with what it was at the freeze; up to the limit by its bytes."""
         frozen = change.after["objects"]
-        wrong = [name for name in each_of(partial(self._difference, target, change), frozen) if name]
-        rehashed = sum(each["size"] <= REHASH_LIMIT for each in frozen)
+        differences = each_of(partial(self._difference, target, change, limit), frozen)
+        wrong = [each for each in differences if each]
+        rehashed = sum(limit is None or each["size"] <= limit for each in frozen)
         return found(
             Method.CONFIGURATION,
             f"{len(wrong)} of {len(frozen)} objects differ" if wrong else f"{len(frozen)} objects as frozen",
@@ -343,13 +348,14 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             compared_by_version=len(frozen) - rehashed,
         )
 
-    def _difference(self, target: Target, change: Change, frozen: JsonObject) -> str:
+    def _difference(self, target: Target, change: Change, limit: int | None, frozen: JsonObject) -> str:
         now = self._look(target, {"key": frozen["key"]})
         if (now["version_id"], now["etag"]) != (frozen["version_id"], frozen["etag"]):
             return f"{frozen['key']}: the current version is another one"
         if change.after["object_lock"] and not now["held"]:
             return f"{frozen['key']}: no legal hold"
-        if now["size"] <= REHASH_LIMIT and self._hashed(target, now)["sha256"] != frozen["sha256"]:
+        readable = limit is None or now["size"] <= limit
+        if readable and self._hashed(target, now)["sha256"] != frozen["sha256"]:
             return f"{frozen['key']}: the bytes hash differently"
         return ""
 

@@ -19,6 +19,8 @@ from providers.aws.session import AwsAccess
 from providers.aws.signing import SIGN_ACTIONS
 from providers.aws.vault import OBJECT_ACTIONS, STORE_ACTIONS, S3Vault
 
+_boto3: Any = boto3  # the typed overloads ask for literal service names
+
 REGION = "eu-central-1"
 ORCHESTRATOR, WORKLOAD, EVIDENCE = "111111111111", "222222222222", "333333333333"
 EXTERNAL_ID = "firebreak-tests"
@@ -43,8 +45,18 @@ class World:
 
     def admin(self, service: str, account: str = WORKLOAD) -> Any:
         key = self.sandbox.bootstrap(account)
-        return boto3.client(
+        return _boto3.client(
             service, endpoint_url=self.sandbox.url, region_name=REGION, **key.boto3_arguments()
+        )
+
+    def client_with(self, issued: dict[str, str], service: str) -> Any:
+        return _boto3.client(
+            service,
+            endpoint_url=self.sandbox.url,
+            region_name=REGION,
+            aws_access_key_id=issued["AccessKeyId"],
+            aws_secret_access_key=issued["SecretAccessKey"],
+            aws_session_token=issued["SessionToken"],
         )
 
     def vault(self) -> S3Vault:
@@ -88,7 +100,7 @@ def sandbox() -> Iterator[SandboxClient]:
 def world(sandbox: SandboxClient) -> Iterator[World]:
     def admin(service: str, account: str) -> Any:
         key = sandbox.bootstrap(account)
-        return boto3.client(service, endpoint_url=sandbox.url, region_name=REGION, **key.boto3_arguments())
+        return _boto3.client(service, endpoint_url=sandbox.url, region_name=REGION, **key.boto3_arguments())
 
     user = admin("iam", ORCHESTRATOR)
     user.create_user(UserName="firebreak-orchestrator")

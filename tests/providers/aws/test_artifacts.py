@@ -200,6 +200,7 @@ def test_an_artifact_changed_before_the_freeze_held_is_seen(world: Any, fresh: A
     s3.put_object(Bucket=bucket, Key="models/a.bin", Body=b"poison")
     unchanged = step.verify(change)[-1]
     assert not unchanged.holds
+    assert not step.measure.intact(step.target, change).holds
     assert unchanged.detail["differences"] == ["models/a.bin: the current version is another one"]
 
 
@@ -298,6 +299,8 @@ def test_images_are_frozen_proved_and_released(world: Any, fresh: Any, lifecycle
         push(ecr, name, "prod", "poison")
     assert denied(ecr.batch_delete_image, repositoryName=name, imageIds=[{"imageTag": "prod"}])
     assert not step.apply().changed
+    if step.measure.name != "aws.freeze-memory-table":
+        assert step.measure.intact(step.target, change).holds
     for _ in range(2):
         assert step.revert(change).holds
     assert step.snapshot() == before
@@ -485,6 +488,8 @@ def test_tables_are_frozen_proved_and_released(world: Any, fresh: Any, kinds: st
     with pytest.raises(ClientError):
         dynamodb.delete_table(TableName=name)
     assert not step.apply().changed
+    if step.measure.name != "aws.freeze-memory-table":
+        assert step.measure.intact(step.target, change).holds
     for _ in range(2):
         assert step.revert(change).holds
     assert step.snapshot() == before

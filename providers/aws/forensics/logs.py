@@ -1,0 +1,128 @@
+"""Preserve what the workload and the network logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from firebreak.measure import now, on_target
+from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
+from providers.aws.artifacts.hashing import split_s3_arn
+from providers.aws.forensics.capture import Capture, Page
+from providers.aws.forensics.copies import copied_page
+from providers.aws.resources import FlowLog, LogGroup, of_kind
+from providers.aws.session import AwsAccess, translated
+
+if TYPE_CHECKING:
+    from types_boto3_logs import CloudWatchLogsClient
+
+_PAGE_EVENTS = 10_000  # CloudWatch Logs API reference, FilterLogEvents: up to 10,000 events or 1 MB
+
+
+def log_pages(access: AwsAccess, group_arn: str, position: JsonObject, since_ms: int) -> Iterator[Page]:
+    """Read a log group's events from an instant to the first reading, every stream, in the API's order."""
+    until = int(position.get("until_ms") or now().timestamp() * 1000)
+    token = position.get("token", "")
+    if position and not token:
+        return
+    while True:
+        client: CloudWatchLogsClient = access.client("logs")
+        request: dict[str, Any] = {"nextToken": token} if token else {}
+        with translated(group_arn):
+            answer = client.filter_log_events(
+                logGroupName=group_name(group_arn),
+                startTime=since_ms,
+                endTime=until,
+                limit=_PAGE_EVENTS,
+                **request,
+            )
+        token = answer.get("nextToken", "")
+        yield Page(list(answer["events"]), {"until_ms": until, "token": token})
+        if not token:
+            return
+
+
+def group_name(arn: str) -> str:
+    """The name in a log group's ARN."""
+    return arn.partition(":log-group:")[2].removesuffix(":*")
+
+
+def log_group_arns(target: Target) -> tuple[str, ...]:
+    """How policies name a log group (Service authorization reference, Amazon CloudWatch Logs)."""
+    plain = target.ref.removesuffix(":*")
+    return (plain, f"{plain}:*")
+
+
+class CaptureWorkloadLogs(
+    Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-workload-logs"
+):
+    """Preserve the workload's inference, agent and application logs of the window."""
+
+    permissions = on_target("logs:FilterLogEvents")
+    kind = "workload log"
+    acquired_by = "logs:FilterLogEvents"
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """Every declared log group."""
+        return [_target(workload, each) for each in of_kind(workload.evidence_sources, LogGroup)]
+
+    @classmethod
+    def arns(cls, target: Target) -> tuple[str, ...]:
+        """The log group."""
+        return log_group_arns(target)
+
+    def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
+        """Read the group's events of the window."""
+        since = int(self.run.window_started_at.timestamp() * 1000)
+        return log_pages(self.access, target.ref, position, since)
+
+
+class CaptureFlowLogs(Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-flow-logs"):
+    """Preserve the VPC's flow log records of the window, raw, from log group or bucket."""
+
+    permissions = on_target("logs:FilterLogEvents", "s3:ListBucket", "s3:GetObject")
+    kind = "flow log"
+    acquired_by = "logs:FilterLogEvents or s3:GetObject"
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """Every declared flow log destination."""
+        return [_target(workload, each) for each in of_kind(workload.network, FlowLog)]
+
+    @classmethod
+    def arns(cls, target: Target) -> tuple[str, ...]:
+        """The log group, or the bucket and its objects."""
+        if ":s3:::" not in target.ref:
+            return log_group_arns(target)
+        bucket = target.ref.partition("/")[0]
+        return (bucket, f"{bucket}/*")
+
+    def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
+        """Read events or copy files, whichever the destination has."""
+        if ":s3:::" in target.ref:
+            return self._files(target, position)
+        since = int(self.run.window_started_at.timestamp() * 1000)
+        return log_pages(self.access, target.ref, position, since)
+
+    def _files(self, target: Target, position: JsonObject) -> Iterator[Page]:
+        """Copy the files of each day of the window (VPC user guide, "Flow log files")."""
+        bucket, folder = split_s3_arn(target.ref)
+        start = folder.rstrip("/") + "/" if folder else ""
+        root = f"{start}AWSLogs/{self.run.workload.account}/vpcflowlogs/{self.run.workload.region}"
+        days = position.get("days") or self._days()
+        place = {"days": days, "index": 0, "after": "", "number": 0, **position}
+        while place["index"] < len(days):
+            folder = f"{root}/{days[place['index']]}/"
+            page = copied_page(self.context, bucket, folder, place, kind=self.kind)
+            yield page
+            place = page.position
+
+    def _days(self) -> list[str]:
+        first, last = self.run.window_started_at.date(), now().date()
+        return [f"{first + timedelta(days=n):%Y/%m/%d}" for n in range((last - first).days + 1)]
+
+
+def _target(workload: Workload, resource: LogGroup | FlowLog) -> Target:
+    return Target(kind=resource.kind, ref=resource.ref, account=workload.account, region=workload.region)
