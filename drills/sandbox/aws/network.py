@@ -197,9 +197,7 @@ class Network:
         return (
             self._missing(first, sender)
             or self._leave(first, sender, forward=forward, crosses=crosses, size=size)
-            or self._between(
-                connection, (first, sender), (second, receiver), crosses=crosses, forward=forward
-            )
+            or self._between(connection, (first, sender), (second, receiver), forward=forward)
             or self._enter(second, receiver, forward=forward, crosses=crosses, size=size)
         )
 
@@ -241,25 +239,24 @@ class Network:
         sender: tuple[Side, Interface | None],
         receiver: tuple[Side, Interface | None],
         *,
-        crosses: bool,
         forward: bool,
     ) -> str:
         if not connection.routable:
             return "unreachable"
-        if connection.via_internet and not (_reaches_internet(*sender) and _reaches_internet(*receiver)):
-            return "no-internet-path"
-        if not crosses:
+        if not connection.via_internet:
             return ""
+        if not (_reaches_internet(*sender) and _reaches_internet(*receiver)):
+            return "no-internet-path"
         for side, interface in (sender, receiver):
             packet = side.packet if forward else side.packet.reply()
-            if interface is not None and not self._inspect(
-                connection, interface.vpc_id, packet, forward=forward
-            ):
+            if interface and not self._inspect(connection, interface.vpc_id, packet, forward=forward):
                 return "firewall"
         return ""
 
     def _inspect(self, connection: Connection, vpc_id: str, packet: Packet, *, forward: bool) -> bool:
-        # Assumes the VPC's route tables send what leaves a subnet through the firewall's endpoints.
+        # The firewall stands between subnets and the internet gateway (Network Firewall developer guide,
+        # "Simple single zone architecture with an internet gateway"); traffic inside the VPC takes the local
+        # route past it.
         firewall = self._rules.firewall(vpc_id)
         established = connection.inspected or not forward
         return firewall is None or firewall.passes(packet, established=established)

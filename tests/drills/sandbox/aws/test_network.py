@@ -288,7 +288,13 @@ def test_firewall_drop_blocks_new_flows_and_leaves_no_reject(world: World, netwo
     world.firewalls["vpc-1"] = firewall(DROP_AGENT)
     assert network.connect("eni-agent", OUTSIDE, 443).reason == "firewall"
     assert world.actions("eni-agent") == ["ACCEPT"]
-    assert network.connect("eni-peer", "10.0.2.30", 443).allowed
+
+
+def test_traffic_inside_the_vpc_takes_the_local_route_past_the_firewall(
+    world: World, network: Network
+) -> None:
+    world.firewalls["vpc-1"] = firewall(DROP_AGENT)
+    assert network.connect("eni-agent", "10.0.2.30", 443).allowed
 
 
 def test_stateful_rules_spare_established_flows_and_stateless_rules_do_not(
