@@ -64,6 +64,16 @@ _EC2_TYPES = {
     "vpc": "vpc",
     "vpce": "vpc-endpoint",
 }
+# What an operation creates must be allowed beside what it uses (service authorization reference, Amazon EC2).
+_EC2_CREATED = {
+    "CreateFlowLogs": "vpc-flow-log",
+    "CreateNetworkAcl": "network-acl",
+    "CreateNetworkInterface": "network-interface",
+    "CreateSecurityGroup": "security-group",
+    "CreateSnapshot": "snapshot",
+    "CreateSnapshots": "snapshot",
+    "RunInstances": "instance",
+}
 _EC2_ID = re.compile(r"^([a-z]+)-[0-9a-f]{8,17}$")
 
 # Parameters that name a resource, first match wins; a value that is an ARN already is taken as it is.
@@ -100,6 +110,7 @@ def needs_of(call: ApiCall, account: str) -> list[Need]:
         return s3_needs(call.operation, call.params, call.headers)
     action = action_of(call)
     needs = [(action, arn) for arn in _resource_arns(call, account) or ["*"]]
+    needs += _tagging(call, account)
     passed = call.params.get(_PASSED_ROLES.get((call.model, call.operation), ""))
     return [*needs, ("iam:PassRole", passed)] if passed else needs
 
@@ -142,7 +153,17 @@ def _ec2(call: ApiCall, account: str) -> list[str]:
         return []  # most EC2 reads support no resource-level permissions
     matches = (_EC2_ID.match(value) for value in _strings(call.params))
     typed = [(_EC2_TYPES.get(match.group(1)), match.group(0)) for match in matches if match]
-    return sorted({_arn(call, account, f"{kind}/{identifier}") for kind, identifier in typed if kind})
+    used = {_arn(call, account, f"{kind}/{identifier}") for kind, identifier in typed if kind}
+    created = _EC2_CREATED.get(call.operation)
+    return sorted(used | ({_arn(call, account, f"{created}/*")} if created else set()))
+
+
+def _tagging(call: ApiCall, account: str) -> list[Need]:
+    """Tagging at creation needs its own permission (EC2 user guide, "Grant permission to tag resources")."""
+    if call.model != "ec2":
+        return []
+    kinds = [tagged.get("ResourceType", "*") for tagged in call.params.get("TagSpecifications") or ()]
+    return [("ec2:CreateTags", _arn(call, account, f"{kind}/*")) for kind in kinds]
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -87,6 +87,8 @@ def _parameter_keys(call: ApiCall) -> Iterator[tuple[str, str]]:
     service = _PASSED_TO.get((call.model, call.operation))
     if service:
         yield "iam:passedtoservice", service
+    if call.model == "ec2" and call.params.get("TagSpecifications"):
+        yield "ec2:createaction", call.operation
     if call.model == "s3":
         yield from ((key, value) for name, key in _S3_HEADER_KEYS if (value := call.header(name)))
 

@@ -12,6 +12,8 @@ from moto.iam.models import IAMBackend, iam_backends
 
 from drills.sandbox.aws.state import PARTITION, on_reset, settings
 
+_DEFAULT_SESSION_SECONDS = 3600  # IAM API reference, CreateRole, MaxSessionDuration
+
 
 class Entity(NamedTuple):
     """The name of something IAM stores: a role, user, group or managed policy of an account."""
@@ -39,6 +41,7 @@ class View:
     attached: tuple[str, ...] = ()
     boundary: str | None = None
     trust: str | None = None
+    max_session_seconds: int = 3600
     groups: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     keys: Mapping[str, KeyView] = field(default_factory=dict)
@@ -89,6 +92,7 @@ def _role(backend: IAMBackend, entity: Entity) -> View | None:
         attached=tuple(role.managed_policies),
         boundary=role.permissions_boundary_arn or None,
         trust=role.assume_role_policy_document,
+        max_session_seconds=int(role.max_session_duration or _DEFAULT_SESSION_SECONDS),
         tags=_tags(backend, role.arn, role),
     )
 

@@ -35,7 +35,7 @@ def assume_role(request: StubRequest) -> dict[str, Any]:
         view,
         arn=session_arn(arn, name),
         user_id=f"{view.id}:{name}",
-        seconds=_duration(request),
+        seconds=_duration(request, view.max_session_seconds),
         policies=(params["Policy"],) if params.get("Policy") else (),
         policy_arns=tuple(item["arn"] for item in params.get("PolicyArns") or ()),
         tags={tag["Key"]: tag["Value"] for tag in params.get("Tags") or ()},
@@ -45,10 +45,13 @@ def assume_role(request: StubRequest) -> dict[str, Any]:
     return {"Credentials": _credentials(session), "AssumedRoleUser": user}
 
 
-def _duration(request: StubRequest) -> int:
+def _duration(request: StubRequest, longest: int) -> int:
     seconds = int(request.params.get("DurationSeconds") or _ROLE_SECONDS)
     if sessions.find(request.access_key_id) and seconds > _CHAINED_SECONDS:
         message = "The requested DurationSeconds exceeds the 1 hour session limit of role chaining"
+        raise ApiError("ValidationError", message)
+    if seconds > longest:
+        message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
         raise ApiError("ValidationError", message)
     return seconds
 

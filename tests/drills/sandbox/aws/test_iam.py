@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -299,118 +298,40 @@ def test_assuming_a_role_of_another_account_needs_both_sides(
     assert connect("sts", credentials).get_caller_identity()["Account"] == OTHER
 
 
-@pytest.mark.parametrize(
-    ("service", "operation", "code"),
-    [
-        ("s3", "list_buckets", "InvalidAccessKeyId"),
-        ("iam", "list_users", "InvalidClientTokenId"),
-        ("sts", "get_caller_identity", "InvalidClientTokenId"),
-        ("ec2", "describe_instances", "AuthFailure"),
-        ("dynamodb", "list_tables", "UnrecognizedClientException"),
-        ("lambda", "list_functions", "UnrecognizedClientException"),
-    ],
-)
-def test_a_dead_access_key_is_refused(
+def test_creating_with_tags_needs_the_right_to_tag(world: World, admin: AccessKey, refused: Refused) -> None:
+    vpc = world.connect("ec2", admin).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2 = world.connect("ec2", world.user(allow="ec2:CreateSecurityGroup"))
+    create = {"GroupName": "quarantine", "Description": "none", "VpcId": vpc}
+    tags = [{"ResourceType": "security-group", "Tags": [{"Key": "a", "Value": "b"}]}]
+    assert refused(ec2.create_security_group, **create, TagSpecifications=tags) == "UnauthorizedOperation"
+    ec2.create_security_group(**create)
+    condition = {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}
+    tag = world.policy("Allow", "ec2:CreateTags", "*", Condition=condition)
+    world.iam.put_user_policy(UserName="operator", PolicyName="tag", PolicyDocument=tag)
+    ec2.create_security_group(**{**create, "GroupName": "tagged"}, TagSpecifications=tags)
+
+
+def test_creating_in_a_network_needs_the_new_resource_too(
     world: World,
-    refused: Refused,
-    service: str,
-    operation: str,
-    code: str,
-) -> None:
-    user = world.user()
-    probe = getattr(world.connect(service, user), operation)
-    probe()
-    change = {"UserName": "operator", "AccessKeyId": user.access_key_id}
-    world.iam.update_access_key(**change, Status="Inactive")
-    assert refused(probe) == code
-    world.iam.update_access_key(**change, Status="Active")
-    probe()
-    world.iam.delete_access_key(**change)
-    assert refused(probe) == code
-
-
-def test_a_wrong_secret_is_refused(world: World, connect: Connect, refused: Refused) -> None:
-    user = world.user()
-    forged = AccessKey(ACCOUNT, user.access_key_id, "x" * 40)
-    assert refused(connect("s3", forged).list_buckets) == "SignatureDoesNotMatch"
-    assert refused(connect("iam", forged).list_users) == "SignatureDoesNotMatch"
-    assert refused(connect("lambda", forged).list_functions) == "InvalidSignatureException"
-
-
-def test_an_expired_session_is_refused(world: World, sandbox: SandboxClient, refused: Refused) -> None:
-    session = world.session(world.role())
-    assert sandbox.expire_session(session["AccessKeyId"])
-    assert refused(world.connect("s3", session).list_buckets) == "ExpiredToken"
-    assert refused(world.connect("dynamodb", session).list_tables) == "ExpiredTokenException"
-    assert refused(world.connect("sts", session).get_caller_identity) == "ExpiredToken"
-
-
-def test_a_session_of_a_deleted_or_recreated_role_is_refused(world: World, refused: Refused) -> None:
-    s3 = world.connect("s3", world.session(world.role()))
-    s3.list_buckets()
-    world.iam.delete_role_policy(RoleName="agent", PolicyName="allow")
-    world.iam.delete_role(RoleName="agent")
-    assert refused(s3.list_buckets) == "AccessDenied"
-    world.role()
-    assert refused(s3.list_buckets) == "AccessDenied"
-
-
-def test_get_session_token_works_and_dies_with_the_users_rights(world: World, refused: Refused) -> None:
-    user = world.user()
-    credentials = world.connect("sts", user).get_session_token()["Credentials"]
-    s3 = world.connect("s3", credentials)
-    s3.list_buckets()
-    world.iam.put_user_policy(UserName="operator", PolicyName="deny", PolicyDocument=world.policy("Deny"))
-    assert refused(s3.list_buckets) == "AccessDenied"
-
-
-def test_role_chaining_is_limited_to_one_hour(world: World, refused: Refused) -> None:
-    arn = world.role()
-    sts = world.connect("sts", world.session(arn))
-    assert (
-        refused(sts.assume_role, RoleArn=arn, RoleSessionName="probe", DurationSeconds=7200)
-        == "ValidationError"
-    )
-
-
-def test_propagation_delays_the_evaluator_and_not_the_reader(
-    world: World,
-    sandbox: SandboxClient,
+    admin: AccessKey,
     refused: Refused,
 ) -> None:
-    s3 = world.connect("s3", world.session(world.role()))
-    sandbox.configure(iam_propagation_seconds=1.0)
-    changed_at = time.monotonic()
-    world.iam.put_role_policy(RoleName="agent", PolicyName="deny", PolicyDocument=world.policy("Deny"))
-    assert "deny" in world.iam.list_role_policies(RoleName="agent")["PolicyNames"]
-    s3.list_buckets()
-    deadline = changed_at + 10
-    while _works(s3.list_buckets):
-        assert time.monotonic() < deadline
-    assert time.monotonic() - changed_at >= 1.0
-    assert refused(s3.list_buckets) == "AccessDenied"
-
-
-def test_propagation_delays_trust_and_keys(world: World, sandbox: SandboxClient) -> None:
-    arn, user = world.role(), world.user()
-    sandbox.configure(iam_propagation_seconds=1.0)
-    world.iam.update_assume_role_policy(RoleName="agent", PolicyDocument=document(trust("*", "Deny")))
-    world.iam.update_access_key(UserName="operator", AccessKeyId=user.access_key_id, Status="Inactive")
-    sts = world.connect("sts", user)
-    assert _works(sts.assume_role, RoleArn=arn, RoleSessionName="probe")
-    deadline = time.monotonic() + 10
-    while _works(sts.get_caller_identity) or _works(
-        world.sts.assume_role, RoleArn=arn, RoleSessionName="probe"
+    vpc = world.connect("ec2", admin).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    user = world.user(allow=None)
+    create = {"GroupName": "quarantine", "Description": "none", "VpcId": vpc}
+    prefix = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
+    for resources, admits in (
+        ([f"{prefix}:vpc/{vpc}"], False),
+        ([f"{prefix}:security-group/*"], False),
+        ([f"{prefix}:vpc/{vpc}", f"{prefix}:security-group/*"], True),
     ):
-        assert time.monotonic() < deadline
-
-
-def _works(function: Callable[..., Any], **arguments: Any) -> bool:
-    try:
-        function(**arguments)
-    except ClientError:
-        return False
-    return True
+        allow = world.policy("Allow", "ec2:CreateSecurityGroup", resources)
+        world.iam.put_user_policy(UserName="operator", PolicyName="create", PolicyDocument=allow)
+        ec2 = world.connect("ec2", user)
+        if admits:
+            assert ec2.create_security_group(**create)["GroupId"]
+        else:
+            assert refused(ec2.create_security_group, **create) == "UnauthorizedOperation"
 
 
 def test_service_linked_roles_cannot_be_changed(world: World, refused: Refused) -> None:
