@@ -6,7 +6,7 @@ Both are explicit denies, which win over every allow, whatever its source, and o
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from firebreak.measure import Permission, found, now
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -153,7 +153,7 @@ class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REV
         existing = self._cut_off(target)
         if existing is not None and existing >= self.run.triggered_at:
             return self.done(target, state, changed=False, cut_off=_stamp(existing))
-        wanted = _stamp(now())
+        wanted = _next_second()
         self._write(target, self._wanted(target, wanted))
         return self.done(target, state, changed=True, cut_off=wanted)
 
@@ -166,7 +166,7 @@ class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REV
 
     def revert(self, change: Change) -> Finding:
         """Keep it, moved to now: a session issued while trust was being blocked must not outlive it."""
-        self._write(change.target, self._wanted(change.target, _stamp(now())))
+        self._write(change.target, self._wanted(change.target, _next_second()))
         raise self.cannot_revert(change)
 
     def _probe(self, target: Target, change: Change) -> Finding:
@@ -205,3 +205,8 @@ class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REV
 def _stamp(moment: datetime) -> str:
     """A time as IAM conditions read it (ISO 8601, UTC)."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _next_second() -> str:
+    """The first whole second to come: a session issued within the present one is older than that."""
+    return _stamp(now() + timedelta(seconds=1))

@@ -79,7 +79,7 @@ class IamUser(Declared):
     kind: Literal["iam-user"]
     ref: Annotated[str, Field(pattern=rf"{_ARN}iam::{_ACCOUNT}:user/{_PATH}[A-Za-z0-9_+=,.@-]{{1,64}}$")]
     probe_secret: Annotated[
-        str, Field(pattern=rf"{_ARN}secretsmanager:{_REGION}:{_ACCOUNT}:secret:[A-Za-z0-9_/+=.@-]+$")
+        str, Field(pattern=rf"{_ARN}secretsmanager:{_REGION}:{_ACCOUNT}:secret:[A-Za-z0-9_/+=.@-]+$|^$")
     ] = ""
     """Secret with ``{"access_key_id", "secret_access_key"}`` of the user, read for the live probe."""
     probes: tuple[Probe, ...] = ()
