@@ -153,9 +153,14 @@ def _ec2(call: ApiCall, account: str) -> list[str]:
         return []  # most EC2 reads support no resource-level permissions
     matches = (_EC2_ID.match(value) for value in _strings(call.params))
     typed = [(_EC2_TYPES.get(match.group(1)), match.group(0)) for match in matches if match]
-    used = {_arn(call, account, f"{kind}/{identifier}") for kind, identifier in typed if kind}
+    used = {_ec2_arn(call, account, kind, identifier) for kind, identifier in typed if kind}
     created = _EC2_CREATED.get(call.operation)
-    return sorted(used | ({_arn(call, account, f"{created}/*")} if created else set()))
+    return sorted(used | ({_ec2_arn(call, account, created, "*")} if created else set()))
+
+
+def _ec2_arn(call: ApiCall, account: str, kind: str, identifier: str) -> str:
+    """Images and snapshots have no account in their ARN (service authorization reference, Amazon EC2)."""
+    return _arn(call, "" if kind in {"image", "snapshot"} else account, f"{kind}/{identifier}")
 
 
 def _tagging(call: ApiCall, account: str) -> list[Need]:
@@ -163,7 +168,7 @@ def _tagging(call: ApiCall, account: str) -> list[Need]:
     if call.model != "ec2":
         return []
     kinds = [tagged.get("ResourceType", "*") for tagged in call.params.get("TagSpecifications") or ()]
-    return [("ec2:CreateTags", _arn(call, account, f"{kind}/*")) for kind in kinds]
+    return [("ec2:CreateTags", _ec2_arn(call, account, kind, "*")) for kind in kinds]
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -254,7 +259,9 @@ def _secretsmanager(call: ApiCall, account: str) -> list[str]:
 
 
 def _ecr(call: ApiCall, account: str) -> list[str]:
-    return _by_parameter(call, call.params.get("registryId") or account)
+    owner = call.params.get("registryId") or account
+    names = call.params.get("repositoryNames") or ()
+    return [_arn(call, owner, f"repository/{name}") for name in names] or _by_parameter(call, owner)
 
 
 _RESOLVERS: Mapping[str, Callable[[ApiCall, str], list[str]]] = {

@@ -47,6 +47,18 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
             for each in of_kind(workload.network, Ec2Instance)
         ]
 
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003
+        """Where each action acts (Service authorization reference, Amazon EC2)."""
+        here = f"arn:aws:ec2:{target.region}"
+        snapshots = f"{here}::snapshot/*"
+        if action in {"ec2:CreateTags", "ec2:LockSnapshot"}:
+            return (snapshots,)
+        if action == "ec2:CreateSnapshots":
+            mine = f"{here}:{target.account}"
+            return (f"{mine}:instance/{target.ref}", f"{mine}:volume/*", snapshots)
+        return ("*",)
+
     def snapshot(self, target: Target) -> JsonObject:
         """List the volumes that are attached."""
         with translated(target.ref):

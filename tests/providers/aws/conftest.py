@@ -11,9 +11,10 @@ import boto3
 import pytest
 
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
-from firebreak.measure import Context, Progress, now
+from firebreak.measure import Context, Progress, measure, now
 from firebreak.model import Cloud, Mode, Run, Workload
 from firebreak.settings import Settings
+from providers.aws.permissions import documents
 from providers.aws.sealing import SEAL_ACTIONS
 from providers.aws.session import AwsAccess
 from providers.aws.signing import SIGN_ACTIONS
@@ -71,6 +72,19 @@ class World:
             access={"role_arn": self.responder, "external_id": EXTERNAL_ID},
             **groups,
         )
+
+    def exactly(self, workload: Workload, *names: str) -> Workload:
+        """The same workload, its responder allowed no more than what these measures ask for."""
+        kinds = [measure(name) for name in names]
+        needs = [(kind, target) for kind in kinds for target in kind.applies_to(workload)]
+        name = f"responder-{uuid4().hex[:12]}"
+        access = {**workload.access, "role_arn": role(self.admin("iam"), name)}
+        granted = documents(needs, [workload], self.settings)["responder"]["policies"]
+        for number, document in enumerate(granted):
+            self.admin("iam").put_role_policy(
+                RoleName=name, PolicyName=f"p{number}", PolicyDocument=json.dumps(document)
+            )
+        return workload.model_copy(update={"access": access})
 
     def context(
         self,

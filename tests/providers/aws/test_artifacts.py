@@ -25,10 +25,15 @@ MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Step:
-    """One measure on its one target, driven as the engine drives it."""
+    """One measure on its one target, driven as the engine drives it, with no more rights than it asks for."""
 
-    def __init__(self, world: Any, name: str, **groups: Any) -> None:
+    def __init__(self, world: Any, name: str, *, access: dict[str, str] | None = None, **groups: Any) -> None:
         workload = world.workload(**groups)
+        if access is None:
+            workload = world.exactly(workload, *{name, "aws.lock-objects"})
+        else:
+            workload = workload.model_copy(update={"access": access})
+        self.access = workload.access
         kind = measure(name)
         (self.target,) = kind.applies_to(workload)
         self.measure: Any = kind(world.context(workload))
@@ -77,13 +82,20 @@ def make_bucket(world: Any, name: str, *, lock: bool, versioned: bool = False) -
     return s3
 
 
-def objects_step(world: Any, bucket: str, *, folder: str = "memory/", approved: str | None = None) -> Step:
+def objects_step(
+    world: Any,
+    bucket: str,
+    *,
+    folder: str = "memory/",
+    approved: str | None = None,
+    access: dict[str, str] | None = None,
+) -> Step:
     model = S3Object(
         kind="s3-object", ref=f"arn:aws:s3:::{bucket}/models/a.bin", role="model", approved_sha256=approved
     )
     prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/prompts/p.txt", role="prompt")
     stores = (S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/{folder}"),) if folder else ()
-    return Step(world, "aws.lock-objects", artifacts=(model, prompt), stores=stores)
+    return Step(world, "aws.lock-objects", access=access, artifacts=(model, prompt), stores=stores)
 
 
 def seed_objects(s3: Any, bucket: str) -> dict[str, bytes]:
@@ -237,8 +249,9 @@ def test_a_large_folder_is_frozen_by_the_policy(
 def test_a_second_incident_finds_the_freeze(world: Any, fresh: Any) -> None:
     bucket = fresh("artifacts")
     seed_objects(make_bucket(world, bucket, lock=True), bucket)
-    objects_step(world, bucket).apply()
-    second = objects_step(world, bucket)
+    first = objects_step(world, bucket)
+    first.apply()
+    second = objects_step(world, bucket, access=first.access)
     change = second.apply()
     assert not change.changed
     assert holds(second.verify(change))

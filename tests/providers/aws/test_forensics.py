@@ -39,11 +39,10 @@ class WorkerKilledError(Exception):
 
 
 class Step:
-    """One capture on its one target, with the progress that survives its process."""
+    """One capture on its one target, with the progress that survives its process and only its own rights."""
 
     def __init__(self, world: Any, name: str, **groups: Any) -> None:
-        self.world = world
-        self.workload = world.workload(**groups)
+        self.workload = world.exactly(world.workload(**groups), name)
         self.kind = measure(name)
         (self.target,) = self.kind.applies_to(self.workload)
         self.last: dict[str, Any] = {}
