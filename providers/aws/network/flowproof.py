@@ -2,7 +2,8 @@
 
 Record fields and their meaning: VPC user guide, "Flow log records". Three of its facts shape the rules:
 ``start`` may lie "up to 60 seconds" after the packet; records of one interface arrive one aggregation
-interval after the other; and ``SKIPDATA`` says that records were lost.
+interval after the other, so that a record of a later interval says that an earlier one is complete; and
+``SKIPDATA`` says that records were lost.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ NEEDED_FIELDS = frozenset(
 )
 STAMP_DELAY_SECONDS = 60
 """How long after a packet its record may say that it began."""
-DELIVERY_GAP_SECONDS = 1.0
-"""Records of one interval arrive together; a later arrival is a later interval."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ class Isolation:
     applied_at: datetime
     canary_sources: frozenset[str]
     canary_port: int
+    interval: int
+    """The flow log's longest aggregation interval in seconds."""
 
     @property
     def began(self) -> int:
@@ -134,14 +135,17 @@ def _canary_verdict(ours: Sequence[Record], passed: Sequence[Record], isolation:
         )
         return _verdict(text, passed, isolation, inconclusive=True)
     first = min(rejected, key=lambda each: (each.arrived, each.start))
-    settled = any(
-        each.arrived > first.arrived + DELIVERY_GAP_SECONDS and each.start >= first.end for each in ours
-    )
+    settled = any(each.start >= _surely_later(first, isolation) for each in ours)
     if not settled:
         text = "the canary was rejected; waiting for the next delivery, so that its interval is complete"
         return _verdict(text, [first], isolation, inconclusive=True)
     text = f"{len(rejected)} canary packets rejected, nothing accepted since {_clock(quiet)}"
     return _verdict(text, rejected[:3], isolation, holds=True)
+
+
+def _surely_later(first: Record, isolation: Isolation) -> float:
+    """The time from which a record cannot share its interval with ``first``, which had arrived by then."""
+    return min(first.start + isolation.interval, first.arrived)
 
 
 def _is_canary(record: Record, isolation: Isolation) -> bool:

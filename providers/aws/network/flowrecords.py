@@ -40,6 +40,8 @@ class Source:
     fields: tuple[str, ...]
     id: str
     hive: bool
+    interval: int
+    """Its longest aggregation interval in seconds."""
 
 
 def source_of(access: AwsAccess, interface: Interface) -> Source | str:
@@ -55,7 +57,8 @@ def source_of(access: AwsAccess, interface: Interface) -> Source | str:
                 options = configured.get("DestinationOptions", {})
                 fields = fields_of(configured.get("LogFormat", ""))
                 hive = bool(options.get("HiveCompatiblePartitions", False))
-                return Source(each, fields, configured["FlowLogId"], hive)
+                interval = int(configured.get("MaxAggregationInterval", LONGEST_INTERVAL.total_seconds()))
+                return Source(each, fields, configured["FlowLogId"], hive, interval)
             reasons.append(f"{configured['FlowLogId']}: {problem}")
     return "no flow log of the interface, its subnet or its VPC serves: " + (
         "; ".join(reasons) or "there is none"

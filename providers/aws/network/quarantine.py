@@ -215,6 +215,7 @@ class QuarantineSecurityGroup(
             applied_at=change.applied_at,
             canary_sources=canary.addresses() | known,
             canary_port=control.get("port", canary.port),
+            interval=source.interval,
         )
         reading = flowrecords.read(self.access, source, actual.id, change.applied_at)
         return flowproof.judge(reading.records, isolation, unreadable=reading.unreadable)
