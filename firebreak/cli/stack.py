@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ def running(folder: Path) -> Iterator[Stack]:
 
     The process's own environment points at the stack from then on; ``folder/env`` does it for a shell.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing outlives this process
     for name in [name for name in os.environ if name.startswith(_OTHERS)]:
         del os.environ[name]
     with embedded(folder) as stack:
