@@ -142,6 +142,40 @@ def test_objects_are_frozen_proved_and_released(world: Any, fresh: Any, lock: bo
     s3.put_object(Bucket=bucket, Key="models/a.bin", Body=b"new weights")
 
 
+def test_every_call_may_fail_once(world: Any, fresh: Any) -> None:
+    bucket, table = fresh("artifacts"), fresh("memory")
+    seed_objects(make_bucket(world, bucket, lock=True), bucket)
+    make_table(world, table)
+    steps = {"throttle": objects_step(world, bucket), "error500": table_step(world, table)}
+    for fault, step in steps.items():
+        before = step.snapshot()
+        world.sandbox.inject(fault, times=-1, once_per_operation=True)
+        try:
+            change = step.apply()
+            world.sandbox.clear_faults()
+            world.sandbox.inject(fault, times=-1, once_per_operation=True)
+            assert holds(step.verify(change))
+            assert step.revert(change).holds
+        finally:
+            world.sandbox.clear_faults()
+        assert step.snapshot() == before
+
+
+def test_a_worker_killed_between_freeze_and_hash_goes_on(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    seed_objects(make_bucket(world, bucket, lock=True), bucket)
+    step = objects_step(world, bucket)
+    before = step.snapshot()
+    world.sandbox.inject("denied", service="s3", operation="PutObjectLegalHold", times=1)
+    with pytest.raises(PermanentCloudError, match="PutObjectLegalHold"):
+        step.apply()
+    world.sandbox.clear_faults()
+    change = step.apply()
+    assert holds(step.verify(change))
+    assert step.revert(change).holds
+    assert step.snapshot() == before
+
+
 def test_versions_are_held(world: Any, fresh: Any) -> None:
     bucket = fresh("artifacts")
     s3 = make_bucket(world, bucket, lock=True)
