@@ -105,7 +105,6 @@ class FreezeImageRepository(
         """Try the canary tag while that still works, then freeze."""
         now = self.snapshot(target)
         frozen = has_statements(now["policy"], self._statements())
-        artifact = self._artifact(target)
         if not frozen:
             self._place_canary(target, now["policy"])
         with translated(target.ref):
@@ -124,7 +123,7 @@ class FreezeImageRepository(
             sid=sid_of(self.run),
             canary=self._canary(),
             lifecycle_suspended=bool(state.values["lifecycle"]),
-            artifacts=[artifact],
+            artifacts=[self._artifact(target)],  # read last: a push may still come before the freeze
         )
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
