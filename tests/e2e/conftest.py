@@ -1,0 +1,36 @@
+"""One Temporal server for all end-to-end tests of a process; a freshly seeded stack for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from drills.sandbox.aws.client import SandboxClient
+from firebreak.devserver import DevServer, dev_server
+from tests.e2e.stack import Stack, running_stack
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A Temporal dev server in memory."""
+    with dev_server(tmp_path_factory.mktemp("temporal"), memory=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(
+    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The sample agent and the variants, with workers; shared by the tests of a module."""
+    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack"), variants=True) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_stack(
+    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack of the test's own, with the sample agent alone; not beside ``stack``, whose sandbox it empties."""
+    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack")) as running:
+        yield running
