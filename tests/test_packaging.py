@@ -20,8 +20,6 @@ PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?"
     r"==(?P<version>[^ ;]+)(?: ; (?P<marker>.+?))? \\$"
 )
-    r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)(?: ; (?P<marker>.+?))? \\$"
-)
 
 
 def pins(lock: str) -> dict[str, str]:
