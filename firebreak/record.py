@@ -242,6 +242,8 @@ class RunFacts(BaseModel):
     refusals: list[str] = Field(default_factory=list)
     decisions: list[Decision] = Field(default_factory=list)
     alerts: list[Trigger] = Field(default_factory=list)
+    further_alerts: int = 0
+    """Alerts of a storm that were counted and not kept whole."""
 
 
 class ContainmentInput(FrozenModel):

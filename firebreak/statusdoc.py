@@ -46,7 +46,7 @@ def status(
         notes=tuple(facts.notes),
         refusals=tuple(facts.refusals),
         decisions=tuple(facts.decisions),
-        alerts=max(1, len(facts.alerts)),
+        alerts=max(1, len(facts.alerts) + facts.further_alerts),
     )
 
 

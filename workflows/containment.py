@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -11,9 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from activities.evidence import EvidenceActivities
-    from activities.inputs import MarkInput, PackageInput, StepInput
-    from activities.measures import MeasureActivities
+    from activities.inputs import StepInput
     from firebreak import chronicle
     from firebreak.errors import FirebreakError
     from firebreak.model import Phase, Stored, Verdict
@@ -25,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
         PlannedStep,
         RunFacts,
         RunStatus,
-        Sealed,
         StepOutcome,
         Trigger,
         needs_approval,
@@ -33,14 +30,18 @@ with workflow.unsafe.imports_passed_through():
     from firebreak.statusdoc import phase_verdict, run_verdict, status
     from firebreak.steps import Gate
 
+from workflows.calls import Calls
 from workflows.custody import Custody
-from workflows.decisions import Decisions
+from workflows.decisions import Decisions, check_kind
 from workflows.failures import message, refused
 from workflows.oncall import OnCall
-from workflows.options import GRACE, HEARTBEAT_TIMEOUT, PLANNING, PRESERVING, RETRY, SEALING
+from workflows.options import CHAINING, SEALING
 
 REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
 """Failures of planning that say no; anything else is asked about."""
+
+KEPT_ALERTS = 50
+"""A storm of alerts must not outgrow a payload; later ones are counted, and stay in the history."""
 
 
 @workflow.defn(name="containment", failure_exception_types=[ValidationError, FirebreakError])
@@ -61,6 +62,7 @@ class Containment:
         self.plan: Plan | None = None
         self.outcomes: dict[str, StepOutcome] = {}
         self.late: dict[str, asyncio.Task[None]] = {}
+        self.calls = Calls(request)
         self.oncall = OnCall(self.facts)
         self.custody = Custody(request)
         self.preserving: list[asyncio.Task[Stored | None]] = []
@@ -88,7 +90,10 @@ class Containment:
     @workflow.signal
     def record_alert(self, trigger: Trigger) -> None:
         """Keep an alert for this workload: the one that started the run, or one that joins it."""
-        self.facts.alerts.append(trigger)
+        if len(self.facts.alerts) < KEPT_ALERTS:
+            self.facts.alerts.append(trigger)
+        else:
+            self.facts.further_alerts += 1
 
     @workflow.signal
     def decision_refused(self, decision: Decision) -> None:
@@ -122,24 +127,29 @@ class Containment:
 
     @approve.validator
     def _may_approve(self, decision: Decision) -> None:
+        check_kind(decision, "approve")
         self.decisions.check_approve(decision)
 
     @reject.validator
     def _may_reject(self, decision: Decision) -> None:
+        check_kind(decision, "reject")
         self.decisions.check_awaited("approval")
 
     @retry.validator
     def _may_retry(self, decision: Decision) -> None:
+        check_kind(decision, "retry")
         self.decisions.check_awaited("decision")
 
     @proceed.validator
     def _may_proceed(self, decision: Decision) -> None:
+        check_kind(decision, "proceed")
         self.decisions.check_awaited("decision")
-        if self.plan is None:
-            raise refused("there is no plan to proceed with: retry or stop")
+        if self.facts.awaiting is not None and self.facts.awaiting.phase is None:
+            raise refused("nothing was changed yet, so there is nothing to proceed with: retry or stop")
 
     @stop.validator
     def _may_stop(self, decision: Decision) -> None:
+        check_kind(decision, "stop")
         self.decisions.check_stop()
 
     async def _contain(self) -> Ended:
@@ -149,19 +159,23 @@ class Containment:
         if not await self._consented(plan):
             self.facts.verdict = Verdict.REJECTED
             return await self._sealed(plan)
-        self._preserve(plan)
-        for phase in Phase:
-            await self._phase(plan, phase)
-            if self.decisions.stop_requested:
-                break
-        await self._settle(plan)
+        if await self._marked(plan):
+            self._preserve(plan)
+            await self._phases(plan)
         self._judge()
         return await self._sealed(plan)
+
+    async def _phases(self, plan: Plan) -> None:
+        for phase in Phase:
+            if self.decisions.stop_requested:
+                break
+            await self._phase(plan, phase)
+        await self._settle(plan)
 
     async def _planned(self) -> Plan | None:
         while True:
             try:
-                plan = await self._activity_plan()
+                plan = await self.calls.plan()
             except ActivityError as error:
                 if not await self._planning_failed(error):
                     return None
@@ -173,25 +187,13 @@ class Containment:
             self.facts.notes.extend(plan.notes)
             return plan
 
-    async def _activity_plan(self) -> Plan:
-        return await workflow.execute_activity_method(
-            MeasureActivities.plan,
-            self.request,
-            task_queue=self.request.task_queue,
-            schedule_to_close_timeout=PLANNING,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=f"plan {self.request.workload_id}",
-        )
-
     async def _planning_failed(self, error: ActivityError) -> bool:
         """Whether to plan again."""
         cause = error.cause
         if isinstance(cause, ApplicationError) and cause.type in REFUSING_ERRORS:
             self._refuse((cause.message,))
             return False
-        decision = await self.decisions.decide(None, f"nothing was changed: planning failed: {message(error)}")
-        if decision.kind == "retry":
+        if await self.decisions.retried(f"nothing was changed: planning failed: {message(error)}"):
             return True
         self.facts.verdict = Verdict.UNPROVEN
         return False
@@ -201,18 +203,21 @@ class Containment:
         self.facts.verdict = Verdict.REFUSED
 
     async def _consented(self, plan: Plan) -> bool:
-        if not needs_approval(plan, self.request.trigger):
+        if self.decisions.stop_requested or not needs_approval(plan, self.request.trigger):
             return True
-        granted = await self.decisions.approval(plan.consent)
-        if granted:
-            await workflow.execute_activity_method(
-                MeasureActivities.mark,
-                MarkInput(plan=plan.stored[-1], status="containing"),
-                task_queue=self.request.task_queue,
-                schedule_to_close_timeout=PLANNING,
-                retry_policy=RETRY,
-            )
-        return granted
+        return await self.decisions.approval(plan.consent)
+
+    async def _marked(self, plan: Plan) -> bool:
+        """Mark the workload after a consent (planning does it otherwise); without it nothing is changed."""
+        while needs_approval(plan, self.request.trigger) and not self.decisions.stop_requested:
+            try:
+                await self.calls.mark(plan)
+            except ActivityError as error:
+                if not await self.decisions.retried(f"nothing was changed: no mark: {message(error)}"):
+                    return False
+                continue
+            break
+        return True
 
     def _preserve(self, plan: Plan) -> None:
         volatile = [step for step in plan.steps if step.preserve_first]
@@ -220,15 +225,7 @@ class Containment:
 
     async def _preserve_one(self, plan: Plan, step: PlannedStep) -> Stored | None:
         try:
-            return await workflow.execute_activity_method(
-                MeasureActivities.preserve,
-                StepInput(run=plan.run, step=step, until=workflow.now() + PRESERVING),
-                task_queue=self.request.task_queue,
-                schedule_to_close_timeout=PRESERVING,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RETRY,
-                summary=f"preserve {step.key}",
-            )
+            return await self.calls.preserve(plan, step)
         except ActivityError as error:  # best effort: said, and never in the way of phase 1
             self.facts.notes.append(f"pre-capture of {step.target.ref} failed: {message(error)}")
             return None
@@ -257,20 +254,24 @@ class Containment:
         await self._chain(plan, phase)
 
     def _judge_phase(self, plan: Plan, phase: Phase) -> None:
+        """An undeclared phase without steps proves nothing, and one that waits for its logs is not judged yet."""
         facts = self.facts.phases[phase]
-        outcomes = [self.outcomes[step.key] for step in plan.of(phase)]
-        facts.verdict = phase_verdict(outcomes)
+        steps = plan.of(phase)
+        if any(step.key in self.late for step in steps):
+            return
+        proved = bool(steps) or phase in plan.empty_phases
+        facts.verdict = (
+            phase_verdict(self.outcomes[step.key] for step in steps) if proved else Verdict.UNPROVEN
+        )
         facts.verified_at = workflow.now() if facts.verdict is Verdict.CONTAINED else None
 
     def _open_steps(self, plan: Plan, phase: Phase) -> list[PlannedStep]:
         """Steps that hold the gate: neither proved nor waiting for log evidence alone."""
-        done = (
-            step.key
+        return [
+            step
             for step in plan.of(phase)
-            if self.outcomes[step.key].proved or step.key in self.late
-        )
-        proved = frozenset(done)
-        return [step for step in plan.of(phase) if step.key not in proved]
+            if not self.outcomes[step.key].proved and step.key not in self.late
+        ]
 
     def _unproved(self, plan: Plan, phase: Phase) -> str:
         names = ", ".join(step.key for step in self._open_steps(plan, phase))
@@ -297,36 +298,22 @@ class Containment:
     async def _run_step(self, request: StepInput) -> StepOutcome:
         """The outcome, also where the step failed; one failed step does not stop its siblings."""
         try:
-            outcome = await self._execute(request)
-            while outcome.interrupted:  # its worker was stopped: another one goes on
-                request = request.model_copy(update={"applied": outcome})
-                outcome = await self._execute(request)
+            return await self.calls.contain(request)
         except ActivityError as error:
             step = request.step
             before = self.outcomes.get(step.key)
             failed = before or StepOutcome(measure=step.measure, target=step.target, phase=step.phase)
             return failed.model_copy(update={"verdict": Verdict.UNPROVEN, "error": message(error)})
-        return outcome
-
-    async def _execute(self, request: StepInput) -> StepOutcome:
-        return await workflow.execute_activity_method(
-            MeasureActivities.contain,
-            request,
-            task_queue=self.request.task_queue,
-            schedule_to_close_timeout=max(request.until - workflow.now(), timedelta(0)) + GRACE,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=request.step.key,
-        )
 
     async def _settle(self, plan: Plan) -> None:
-        """Wait for log evidence that phases did not wait for."""
-        await asyncio.gather(*self.late.values())
-        late, self.late = list(self.late), {}
-        for phase in Phase:
-            if any(step.key in late for step in plan.of(phase)):
-                self.attempt += 1
-                await self._gate(plan, phase)
+        """Wait for log evidence that phases did not wait for, again after each retry."""
+        while self.late:
+            await asyncio.gather(*self.late.values())
+            late, self.late = frozenset(self.late), {}
+            for phase in Phase:
+                if any(step.key in late for step in plan.of(phase)):
+                    self.attempt += 1
+                    await self._gate(plan, phase)
 
     def _judge(self) -> None:
         self.facts.verdict = run_verdict(facts.verdict for facts in self.facts.phases.values())
@@ -334,17 +321,27 @@ class Containment:
             self.facts.contained_at = workflow.now()
 
     async def _chain(self, plan: Plan, phase: Phase) -> None:
-        """Seal the phase's findings into the custody chain before the next phase begins."""
+        """Seal the phase's new findings into the custody chain before the next phase begins.
+
+        A store that is away holds neither the containment nor the chain: what is missing follows with
+        the next part, and without it the package is not sealed.
+        """
         outcomes = [self.outcomes[step.key] for step in plan.of(phase)]
-        events = chronicle.phase_events(outcomes, self.attempt)
-        await self.custody.seal(plan, self.facts, f"phase-{int(phase)}-{self.attempt}", events)
+        events = chronicle.phase_events(self.custody.new(outcomes), self.attempt)
+        try:
+            await self.custody.seal(plan, self.facts, f"phase-{int(phase)}-{self.attempt}", events, CHAINING)
+        except ActivityError as error:
+            self.facts.warnings.append(f"the findings of {phase.title} are not sealed yet: {message(error)}")
+            self.oncall.page("warning", self.facts.warnings[-1])
 
     async def _sealed(self, plan: Plan) -> Ended:
         """Seal the evidence package; without it nothing counts as contained."""
         preserved = [stored for stored in await asyncio.gather(*self.preserving) if stored]
         try:
-            await self.custody.seal(plan, self.facts, "end", ())
-            sealed = await self._package(plan, preserved)
+            await self.custody.seal(plan, self.facts, "end", (), SEALING)
+            sealed = await self.calls.package(
+                plan, self.facts, list(self.outcomes.values()), preserved, self.custody.segments
+            )
         except ActivityError as error:
             self.facts.warnings.append(f"the evidence package could not be sealed: {message(error)}")
             self.oncall.page("breach", self.facts.warnings[-1])
@@ -354,27 +351,6 @@ class Containment:
             return self._end()
         self.facts.evidence = sealed.evidence
         return self._end(sealed)
-
-    async def _package(self, plan: Plan, preserved: list[Stored]) -> Sealed:
-        outcomes = list(self.outcomes.values())
-        return await workflow.execute_activity_method(
-            EvidenceActivities.package,
-            PackageInput(
-                run=plan.run,
-                plan=plan.stored[-1],
-                facts=self.facts,
-                proved=tuple(o.findings_stored for o in outcomes if o.findings_stored and not o.error),
-                failed=tuple(o for o in outcomes if o.error or not o.findings_stored),
-                preserved=tuple(preserved),
-                segments=tuple(self.custody.segments),
-                sealed_at=workflow.now(),
-            ),
-            task_queue=self.request.task_queue,
-            schedule_to_close_timeout=SEALING,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary="evidence package",
-        )
 
     def _end(self, sealed: Sealed | None = None) -> Ended:
         self.facts.ended_at = workflow.now()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -10,9 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from firebreak import chronicle
     from firebreak.evidence.custody import CustodyEvent, genesis
     from firebreak.model import Stored
-    from firebreak.record import ContainmentInput, Plan, RunFacts
+    from firebreak.record import ContainmentInput, Plan, RunFacts, StepOutcome
 
-from workflows.options import HEARTBEAT_TIMEOUT, RETRY, SEALING
+from workflows.options import HEARTBEAT_TIMEOUT, RETRY
 
 
 class Custody:
@@ -23,23 +26,36 @@ class Custody:
         self.head = genesis(request.incident_id)
         self.segments: list[Stored] = []
         self.known: frozenset[str] = frozenset()
+        self.pending: tuple[CustodyEvent, ...] = ()
+        self.outcomes: dict[str, StepOutcome] = {}
+
+    def new(self, outcomes: Iterable[StepOutcome]) -> list[StepOutcome]:
+        """Those that the chain does not know yet."""
+        fresh = [outcome for outcome in outcomes if self.outcomes.get(outcome.key) != outcome]
+        self.outcomes |= {outcome.key: outcome for outcome in fresh}
+        return fresh
 
     async def seal(
-        self, plan: Plan, facts: RunFacts, name: str, events: tuple[CustodyEvent, ...]
+        self, plan: Plan, facts: RunFacts, name: str, events: tuple[CustodyEvent, ...], time: timedelta
     ) -> None:
-        """Chain these events, behind every alert and decision that came since the last part."""
-        events = (*self._news(plan, facts), *events)
+        """Chain these events, behind every alert and decision that came since the last part.
+
+        Raises ActivityError when the store is away for all that time; the next part then begins with
+        the same events.
+        """
+        events = self.pending = (*self.pending, *self._news(plan, facts), *events)
         if not events:
             return
         segment = await workflow.execute_activity_method(
             EvidenceActivities.chain,
             CustodyInput(run=plan.run, segment=name, head=self.head, events=events),
             task_queue=self.request.task_queue,
-            schedule_to_close_timeout=SEALING,
+            schedule_to_close_timeout=time,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
             summary=f"custody {name}",
         )
+        self.pending = ()
         self.head = segment.head
         self.segments.append(segment.stored)
 

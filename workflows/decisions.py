@@ -25,10 +25,12 @@ class Decisions:
         self.stop_requested = False
 
     def accept(self, decision: Decision) -> Decision:
-        """Record a decision that its validator let through."""
+        """Record a decision that its validator let through; the first one that settles a question ends it."""
         stamped = self.record(decision)
         self.latest = stamped
         self.stop_requested = self.stop_requested or decision.kind == "stop"
+        if decision.kind != "approve":
+            self.facts.awaiting = None
         return stamped
 
     def record(self, decision: Decision) -> Decision:
@@ -41,9 +43,9 @@ class Decisions:
     def check_approve(self, decision: Decision) -> None:
         """Another person than the requester and than the first approver has to agree."""
         self.check_awaited("approval")
-        if decision.by == self.trigger.requested_by:
+        if person(decision.by) == person(self.trigger.requested_by):
             raise refused(f"{decision.by} asked for this containment and cannot approve it")
-        if decision.by in self._approvers():
+        if person(decision.by) in self._approvers():
             raise refused(f"{decision.by} has already approved; another person has to")
 
     def check_awaited(self, kind: str) -> None:
@@ -84,6 +86,13 @@ class Decisions:
         assert self.latest is not None  # noqa: S101 - the condition just awaited
         return self.latest
 
+    async def retried(self, reason: str) -> bool:
+        """Whether a person wants to try again what has to succeed before the first change."""
+        if self.stop_requested:
+            return False
+        decision = await self.decide(None, reason)
+        return decision.kind == "retry"
+
     def _await(self, kind: str, phase: Phase | None, reason: str, until: datetime | None = None) -> None:
         self.latest = None
         self.facts.awaiting = Awaiting.model_validate(
@@ -92,7 +101,18 @@ class Decisions:
         self.oncall.page("decision_needed", reason)
 
     def _approvers(self) -> set[str]:
-        return {d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused}
+        return {person(d.by) for d in self.facts.decisions if d.kind == "approve" and not d.refused}
 
     def _rejected(self) -> bool:
-        return self.latest is not None and self.latest.kind == "reject"
+        return any(d.kind == "reject" and not d.refused for d in self.facts.decisions)
+
+
+def check_kind(decision: Decision, kind: str) -> None:
+    """A decision is taken under its own name only: each one has checks of its own."""
+    if decision.kind != kind:
+        raise refused(f"a decision to {decision.kind} cannot be taken as {kind}")
+
+
+def person(name: str) -> str:
+    """The same text for every spelling of one name."""
+    return " ".join(name.split()).casefold()

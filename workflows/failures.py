@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError  # noqa: A004 - Temporal's own
 
 
 def message(error: ActivityError) -> str:
     """What went wrong inside an activity."""
     cause = error.cause
+    if isinstance(cause, TimeoutError) and isinstance(cause.cause, ApplicationError):
+        return f"{cause.message}; last: {cause.cause.message}"
     return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
 
 

@@ -41,6 +41,8 @@ class OnCall:
         _, missing = await workflow.wait(self.pages, timeout=LAST_PAGES.total_seconds())
         for task in missing:
             task.cancel()
+        if missing:
+            await workflow.wait(missing)
 
     async def watch_clock(self) -> None:
         """Warn at half and at four fifths of the time, and record the breach; the run goes on."""

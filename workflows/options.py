@@ -29,6 +29,9 @@ PRESERVING = timedelta(seconds=60)
 SEALING = timedelta(minutes=5)
 """Writing custody and the evidence package."""
 
+CHAINING = timedelta(seconds=60)
+"""Sealing one phase's findings; a store that is away for longer must not use up the 15 minutes."""
+
 PAGING = timedelta(minutes=10)
 """A page that cannot be delivered in that time is given up; it never holds a phase."""
 

@@ -110,7 +110,9 @@ def reference(incident_id: str, path: str) -> Stored:
     )
 
 
-def observed(*, holds: bool, methods: Iterable[Method] = (Method.LIVE_PROBE, Method.EFFECTIVE_POLICY)) -> tuple[Finding, ...]:
+def observed(
+    *, holds: bool, methods: Iterable[Method] = (Method.LIVE_PROBE, Method.EFFECTIVE_POLICY)
+) -> tuple[Finding, ...]:
     """One observation, of realistic size."""
     seen = "denied: AccessDeniedException (403) on the old session" if holds else "still allowed (200)"
     detail = {
@@ -120,4 +122,7 @@ def observed(*, holds: bool, methods: Iterable[Method] = (Method.LIVE_PROBE, Met
         "explicit_deny": holds,
     }
     at = datetime.now(UTC)
-    return tuple(Finding(holds=holds, method=method, observed=seen, observed_at=at, detail=detail) for method in methods)
+    return tuple(
+        Finding(holds=holds, method=method, observed=seen, observed_at=at, detail=detail)
+        for method in methods
+    )

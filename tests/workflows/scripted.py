@@ -78,7 +78,9 @@ class Recording:
 
     def index(self, what: str, edge: str, name: str = "") -> int:
         """Where an edge stands in the run."""
-        return next(i for i, e in enumerate(self.events) if (e.what, e.edge) == (what, edge) and name in ("", e.name))
+        return next(
+            i for i, e in enumerate(self.events) if (e.what, e.edge) == (what, edge) and name in ("", e.name)
+        )
 
     def next_error(self, what: str, errors: Sequence[type[Exception]]) -> None:
         """Raise what the script says for this call, once per error."""
@@ -217,7 +219,9 @@ class ScriptedActivities:
         if run.script.release_refusals:
             return ReleasePlan(run=package.run, refusals=run.script.release_refusals)
         steps = tuple(_step(request.incident_id, part) for part in run.script.acts)
-        outcomes = tuple(_outcome(StepInput(run=package.run, step=step, until=_now()), "proved") for step in steps)
+        outcomes = tuple(
+            _outcome(StepInput(run=package.run, step=step, until=_now()), "proved") for step in steps
+        )
         return ReleasePlan(run=package.run, steps=steps, outcomes=outcomes)
 
     @activity.defn(name="firebreak.package-release")

@@ -48,6 +48,11 @@ class Stage:
         """The server's time."""
         return await self.env.get_current_time() if self.env else datetime.now().astimezone()
 
+    async def pass_time(self, seconds: float) -> None:
+        """Let that much time go by; only in simulated time."""
+        assert self.env is not None
+        await self.env.sleep(seconds)
+
     async def play(self, script: Script, **trigger: Any) -> Played:
         """Start a containment that follows the script, as the CLI starts one."""
         incident_id = f"INC-{secrets.token_hex(6)}"
@@ -66,7 +71,12 @@ class Stage:
 
     async def trigger(self, **fields: Any) -> Trigger:
         """An alert that came in now."""
-        usual = {"source": "siem", "reason": "anomaly", "requested_by": "riley", "received_at": await self.now()}
+        usual = {
+            "source": "siem",
+            "reason": "anomaly",
+            "requested_by": "riley",
+            "received_at": await self.now(),
+        }
         return Trigger.model_validate(usual | fields)
 
 

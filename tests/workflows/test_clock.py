@@ -12,18 +12,15 @@ from tests.workflows.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MISSING = Script(standard(act("detach-public-ip", 2, "permanent")))
-
 
 async def test_half_and_four_fifths_of_the_time_warn_and_the_breach_is_recorded_and_the_run_goes_on(
-    stage: Stage,
+    skipping: Stage,
 ) -> None:
-    assert stage.env is not None
-    run = await stage.play(Script(standard(act("detach-public-ip", 2, "permanent"))))
+    run = await skipping.play(Script(standard(act("detach-public-ip", 2, "permanent"))))
     await run.asked()
     seen = []
     for minutes in (7.4, 0.2, 4.3, 0.2, 2.8, 0.2):
-        await stage.env.sleep(timedelta(minutes=minutes))
+        await skipping.pass_time(minutes * 60)
         seen.append(len((await run.status()).warnings))
     assert seen == [0, 1, 1, 2, 2, 3]
     await run.decide("retry")
@@ -39,32 +36,32 @@ async def test_half_and_four_fifths_of_the_time_warn_and_the_breach_is_recorded_
     assert {"warning", "breach"} <= {page.kind for page in run.recording.pages}
 
 
-async def test_a_quick_run_warns_nobody(stage: Stage) -> None:
-    run = await stage.play(Script(standard()))
+async def test_a_quick_run_warns_nobody(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard()))
     document = await run.ended()
     assert document.warnings == ()
     assert document.within_target is True
     assert [page.kind for page in run.recording.pages] == ["verdict"]
 
 
-async def test_the_clock_counts_from_the_trigger_not_from_the_start_of_the_run(stage: Stage) -> None:
-    late = await stage.now() - timedelta(minutes=10)
-    run = await stage.play(Script(standard()), received_at=late)
+async def test_the_clock_counts_from_the_trigger_not_from_the_start_of_the_run(skipping: Stage) -> None:
+    late = await skipping.now() - timedelta(minutes=10)
+    run = await skipping.play(Script(standard()), received_at=late)
     document = await run.ended()
     assert "50% of the 15 minutes have passed" in document.warnings
     assert document.elapsed_seconds >= 600
 
 
-async def test_a_dead_notifier_neither_delays_nor_blocks_and_is_shown(stage: Stage) -> None:
-    run = await stage.play(Script(standard(), notifier="dead"))
+async def test_a_dead_notifier_neither_delays_nor_blocks_and_is_shown(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard(), notifier="dead"))
     document = await run.ended()
     assert document.verdict is Verdict.CONTAINED
     assert document.elapsed_seconds < 10
     assert any("could not be paged (verdict)" in note for note in document.notes)
 
 
-async def test_a_notifier_that_never_answers_is_given_up_and_shown(stage: Stage) -> None:
-    run = await stage.play(Script(standard(act("deny-all", 1, "unproven")), notifier="silent"))
+async def test_a_notifier_that_never_answers_is_given_up_and_shown(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard(act("deny-all", 1, "unproven")), notifier="silent"))
     await run.asked()
     await run.decide("retry")
     document = await run.ended()

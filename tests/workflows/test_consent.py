@@ -14,7 +14,9 @@ from tests.workflows.stage import Played, Stage
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def needing(approvers: int = 1, *, mode: str = "approval", default: str = "contain", timeout: int = 300) -> Script:
+def needing(
+    approvers: int = 1, *, mode: str = "approval", default: str = "contain", timeout: int = 300
+) -> Script:
     consent = Consent.model_validate(
         {"mode": mode, "approvers": approvers, "default": default, "timeout_seconds": timeout}
     )
@@ -114,17 +116,26 @@ async def test_one_rejection_outweighs_any_approval_at_the_same_moment(stage: St
     assert (document.verdict is Verdict.REJECTED) is rejected
 
 
-@pytest.mark.parametrize(("default", "verdict"), [("contain", Verdict.CONTAINED), ("reject", Verdict.REJECTED)])
+@pytest.mark.parametrize(
+    ("default", "verdict"), [("contain", Verdict.CONTAINED), ("reject", Verdict.REJECTED)]
+)
 async def test_an_unanswered_approval_means_what_the_workload_declares(
-    stage: Stage, default: str, verdict: Verdict
+    skipping: Stage, default: str, verdict: Verdict
 ) -> None:
-    run = await stage.play(needing(2, default=default, timeout=120))
-    await run.asked()
-    await run.decide("approve", by="casey")
+    run = await skipping.play(needing(2, default=default, timeout=120))
+    await skipping.pass_time(121)
     document = await run.ended()
     assert document.verdict is verdict
+    assert document.elapsed_seconds >= 120
     assert document.notes == (f"approval unanswered: the workload's default is to {default}",)
     assert (run.recording.count("contain") == 0) is (verdict is Verdict.REJECTED)
+
+
+async def test_one_of_two_approvals_is_an_unanswered_one(stage: Stage) -> None:
+    run = await stage.play(needing(2, default="reject", timeout=2))
+    await run.asked()
+    await run.decide("approve", by="casey")
+    assert (await run.ended()).verdict is Verdict.REJECTED
 
 
 async def test_a_run_that_waits_for_approval_is_rejected_not_stopped(stage: Stage) -> None:

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_refused_plan_changes_nothing(stage: Stage) -> None:
-    run = await stage.play(Script(standard(), refusals=("it is Firebreak's own principal", "too many targets")))
+    run = await stage.play(
+        Script(standard(), refusals=("it is Firebreak's own principal", "too many targets"))
+    )
     document = await run.ended()
     assert document.verdict is Verdict.REFUSED
     assert document.refusals == ("it is Firebreak's own principal", "too many targets")
@@ -39,7 +41,9 @@ async def test_a_planning_error_that_says_no_refuses_the_run(stage: Stage, kind:
 
 
 @pytest.mark.parametrize("kind", [PermanentCloudError, EvidenceError])
-async def test_any_other_planning_error_asks_and_a_retry_contains(stage: Stage, kind: type[Exception]) -> None:
+async def test_any_other_planning_error_asks_and_a_retry_contains(
+    stage: Stage, kind: type[Exception]
+) -> None:
     run = await stage.play(Script(standard(), plan_errors=(kind,)))
     document = await run.asked()
     assert document.awaiting is not None

@@ -1,0 +1,107 @@
+"""Every call of a containment to its cloud's worker, with its time and its retries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.evidence import EvidenceActivities
+    from activities.inputs import MarkInput, PackageInput, StepInput
+    from activities.measures import MeasureActivities
+    from firebreak.model import Stored
+    from firebreak.record import ContainmentInput, Plan, PlannedStep, RunFacts, Sealed, StepOutcome
+
+from workflows.options import GRACE, HEARTBEAT_TIMEOUT, PLANNING, PRESERVING, RETRY, SEALING
+
+
+class Calls:
+    """The activities of one run; each raises ActivityError when it failed for good."""
+
+    def __init__(self, request: ContainmentInput) -> None:
+        self.request = request
+
+    async def plan(self) -> Plan:
+        """Fix what the run will do."""
+        return await workflow.execute_activity_method(
+            MeasureActivities.plan,
+            self.request,
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=PLANNING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"plan {self.request.workload_id}",
+        )
+
+    async def mark(self, plan: Plan) -> None:
+        """Record that the workload is being contained."""
+        await workflow.execute_activity_method(
+            MeasureActivities.mark,
+            MarkInput(plan=plan.stored[-1], status="containing"),
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=PLANNING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"mark {self.request.workload_id}",
+        )
+
+    async def preserve(self, plan: Plan, step: PlannedStep) -> Stored:
+        """Capture a volatile source, best effort."""
+        return await workflow.execute_activity_method(
+            MeasureActivities.preserve,
+            StepInput(run=plan.run, step=step, until=workflow.now() + PRESERVING),
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=PRESERVING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"preserve {step.key}",
+        )
+
+    async def contain(self, request: StepInput) -> StepOutcome:
+        """Apply and prove a step; where its worker was stopped, another one goes on."""
+        outcome = await self._contain(request)
+        while outcome.interrupted:
+            request = request.model_copy(update={"applied": outcome})
+            outcome = await self._contain(request)
+        return outcome
+
+    async def package(
+        self,
+        plan: Plan,
+        facts: RunFacts,
+        outcomes: Sequence[StepOutcome],
+        preserved: Sequence[Stored],
+        segments: Sequence[Stored],
+    ) -> Sealed:
+        """Seal the evidence package."""
+        return await workflow.execute_activity_method(
+            EvidenceActivities.package,
+            PackageInput(
+                run=plan.run,
+                plan=plan.stored[-1],
+                facts=facts,
+                proved=tuple(o.findings_stored for o in outcomes if o.findings_stored and not o.error),
+                failed=tuple(o for o in outcomes if o.error or not o.findings_stored),
+                preserved=tuple(preserved),
+                segments=tuple(segments),
+                sealed_at=workflow.now(),
+            ),
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=SEALING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary="evidence package",
+        )
+
+    async def _contain(self, request: StepInput) -> StepOutcome:
+        return await workflow.execute_activity_method(
+            MeasureActivities.contain,
+            request,
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=max(request.until - workflow.now(), timedelta(0)) + GRACE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=request.step.key,
+        )
