@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from providers.aws.session import AwsAccess, error_code, translated
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import (
         IpPermissionOutputTypeDef,
         IpPermissionUnionTypeDef,
+        SecurityGroupRuleTypeDef,
         SecurityGroupTypeDef,
     )
 
@@ -26,6 +27,8 @@ Purpose = Literal["quarantine", "open"]
 INCIDENT_TAG = "firebreak:incident"
 PURPOSE_TAG = "firebreak:purpose"
 IN_USE = "DependencyViolation"
+RULE_THERE = frozenset({"InvalidPermission.Duplicate"})
+RULE_GONE = frozenset({"InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound"})
 GONE = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidSecurityGroupID.NotFound"})
 _EVERYTHING: IpPermissionUnionTypeDef = {
     "IpProtocol": "-1",
@@ -111,27 +114,33 @@ class QuarantineGroups:
         return answer["GroupId"]
 
     def _revoke_all(self, group: str) -> None:
-        found = read_group(self._access, group)
-        if found["IpPermissions"]:
+        rules = self._rules(group)
+        outward = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"]]
+        inward = [rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]]
+        if inward:
             _unless(
-                "InvalidPermission.NotFound",
-                lambda: self._ec2.revoke_security_group_ingress(
-                    GroupId=group, IpPermissions=_as_request(found["IpPermissions"])
-                ),
+                RULE_GONE,
+                lambda: self._ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=inward),
             )
-        if found["IpPermissionsEgress"]:
+        if outward:
             _unless(
-                "InvalidPermission.NotFound",
-                lambda: self._ec2.revoke_security_group_egress(
-                    GroupId=group, IpPermissions=_as_request(found["IpPermissionsEgress"])
-                ),
+                RULE_GONE,
+                lambda: self._ec2.revoke_security_group_egress(GroupId=group, SecurityGroupRuleIds=outward),
             )
+        if rules and self._rules(group):
+            raise TransientCloudError("the quarantine group still has rules", resource=group)
+
+    def _rules(self, group: str) -> list[SecurityGroupRuleTypeDef]:
+        pages = self._ec2.get_paginator("describe_security_group_rules").paginate(
+            Filters=[{"Name": "group-id", "Values": [group]}]
+        )
+        return [rule for page in pages for rule in page["SecurityGroupRules"]]
 
     def _allow_all(self, group: str) -> None:
         found = read_group(self._access, group)
         if not _open_to_all(found["IpPermissions"]):
             _unless(
-                "InvalidPermission.Duplicate",
+                RULE_THERE,
                 lambda: self._ec2.authorize_security_group_ingress(
                     GroupId=group, IpPermissions=[_EVERYTHING]
                 ),
@@ -139,7 +148,7 @@ class QuarantineGroups:
         if not _open_to_all(found["IpPermissionsEgress"]):
             # A new group allows all IPv4 already (EC2 user guide, "Default security groups").
             _unless(
-                "InvalidPermission.Duplicate",
+                RULE_THERE,
                 lambda: self._ec2.authorize_security_group_egress(
                     GroupId=group,
                     IpPermissions=[{"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}],
@@ -165,24 +174,16 @@ def read_group(access: AwsAccess, group: str) -> SecurityGroupTypeDef:
     return answer["SecurityGroups"][0]
 
 
-def _as_request(rules: list[IpPermissionOutputTypeDef]) -> list[IpPermissionUnionTypeDef]:
-    """Drop the empty lists that describe answers with and revoke does not take."""
-    return [
-        {key: value for key, value in rule.items() if value not in ([], None)}  # type: ignore[misc]
-        for rule in rules
-    ]
-
-
 def _open_to_all(rules: list[IpPermissionOutputTypeDef]) -> bool:
     wide = [rule for rule in rules if rule["IpProtocol"] == "-1"]
     v4 = any(each["CidrIp"] == "0.0.0.0/0" for rule in wide for each in rule.get("IpRanges", []))
     return v4 and any(each["CidrIpv6"] == "::/0" for rule in wide for each in rule.get("Ipv6Ranges", []))
 
 
-def _unless(code: str, call: Callable[[], object]) -> None:
+def _unless(codes: frozenset[str], call: Callable[[], object]) -> None:
     """Make a call whose effect may be there already: a sibling interface prepares the same group."""
     try:
         call()
     except ClientError as error:
-        if error_code(error) != code:
+        if error_code(error) not in codes:
             raise

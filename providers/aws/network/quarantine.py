@@ -42,6 +42,7 @@ class QuarantineSecurityGroup(
         *FIND_INTERFACES,
         *on_any(
             "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSecurityGroupRules",
             "ec2:CreateSecurityGroup",
             "ec2:CreateTags",
             "ec2:AuthorizeSecurityGroupIngress",

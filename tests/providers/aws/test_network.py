@@ -1,0 +1,559 @@
+"""Phase 2 on AWS, against the sandbox's packet simulator: real, proved from records, reverted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from drills.sandbox.aws.sample.clients import Admin
+from drills.sandbox.aws.sample.network import create_group, create_subnet, create_vpc
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import measure, now
+from firebreak.model import Change, Finding, JsonObject, Method, State, Target, Workload
+from providers.aws.network.canary import Reach, _reach
+from providers.aws.network.groups import INCIDENT_TAG
+from providers.aws.network.interfaces import interface
+from providers.aws.resources import KINDS
+
+REGION, ACCOUNT = "eu-central-1", "222222222222"
+DEADLINE_SECONDS = 40
+OUTSIDE = "198.51.100.10"
+
+
+@dataclass
+class Ground:
+    """A VPC with flow logs, canary, an instance with two interfaces, and a peer."""
+
+    world: Any
+    admin: Admin
+    vpc: str
+    subnet: str
+    dedicated: str
+    flow_log: str
+    canary: str
+    instance: str
+    first: str
+    second: str
+    peer: str
+    group: str
+
+    @property
+    def ec2(self) -> Any:
+        return self.admin.client("ec2")
+
+    def watch(self) -> list[JsonObject]:
+        return [{"kind": "flow-log", "ref": self.flow_log}, {"kind": "canary", "ref": self.canary}]
+
+    def groups(self, eni: str) -> list[str]:
+        found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+        return sorted(each["GroupId"] for each in found["Groups"])
+
+    def connect(self, source: str, destination: str, port: int = 443) -> JsonObject:
+        body = {"source": source, "destination": destination, "port": port}
+        return dict(self.world.sandbox.request("POST", "/net/connect", body))
+
+    def delivered(self, connection: str) -> bool:
+        answer = self.world.sandbox.request("POST", "/net/send", {"connection_id": connection})
+        return bool(answer["delivered"] and answer["acknowledged"])
+
+
+@pytest.fixture(scope="module")
+def admin(world: Any) -> Admin:
+    return Admin.of(world.sandbox, ACCOUNT, REGION)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_records(world: Any) -> Iterator[None]:
+    world.sandbox.configure(flow_aggregation_seconds=1, flow_delivery_seconds=0.2)
+    yield
+    world.sandbox.configure(flow_aggregation_seconds=60, flow_delivery_seconds=5)
+
+
+@pytest.fixture
+def ground(world: Any, admin: Admin, fresh: Callable[[str], str]) -> Ground:
+    name, ec2 = fresh("net"), admin.client("ec2")
+    vpc = create_vpc(admin, name, "10.42.1.0/24")
+    dedicated = create_subnet(admin, vpc.id, "10.42.2.0/24", f"{name}-dedicated")
+    group = create_group(admin, vpc.id, f"{name}-agent", (443, "10.42.0.0/16"))
+
+    def eni(subnet: str, address: str) -> str:
+        made = ec2.create_network_interface(SubnetId=subnet, Groups=[group], PrivateIpAddress=address)
+        return str(made["NetworkInterface"]["NetworkInterfaceId"])
+
+    first, second = eni(vpc.public_subnet, "10.42.1.10"), eni(dedicated, "10.42.2.10")
+    peer = eni(vpc.public_subnet, "10.42.1.20")
+    instance = ec2.run_instances(
+        ImageId="ami-12c6146b",
+        MinCount=1,
+        MaxCount=1,
+        NetworkInterfaces=[
+            {"DeviceIndex": n, "NetworkInterfaceId": e} for n, e in enumerate((first, second))
+        ],
+    )["Instances"][0]["InstanceId"]
+    return Ground(
+        world,
+        admin,
+        vpc.id,
+        vpc.public_subnet,
+        dedicated,
+        vpc.flow_log_group_arn,
+        vpc.canary_arn,
+        instance,
+        first,
+        second,
+        peer,
+        group,
+    )
+
+
+class Steps:
+    """One measure on everything it applies to."""
+
+    def __init__(self, world: Any, name: str, **groups: list[JsonObject]) -> None:
+        typed = {
+            group: tuple(KINDS[group][each["kind"]].model_validate(each) for each in resources)
+            for group, resources in groups.items()
+        }
+        # As a worker sees it: after a trip through JSON, without the provider's own classes.
+        self.workload = Workload.model_validate_json(world.workload(**typed).model_dump_json())
+        self.context = world.context(self.workload)
+        self.measure = measure(name)(self.context)
+        declared = self.measure.applies_to(self.workload)
+        self.targets = [found for each in declared for found in self.measure.discover(each)]
+
+    def snapshot(self) -> list[State]:
+        return [
+            State(measure=self.measure.name, target=each, taken_at=now(), values=self.measure.snapshot(each))
+            for each in self.targets
+        ]
+
+    def apply(self, states: list[State]) -> list[Change]:
+        made = [self.measure.apply(each.target, each) for each in states]
+        return [Change.model_validate_json(each.model_dump_json()) for each in made]
+
+    def verify(self, changes: list[Change]) -> list[Finding]:
+        return [each for change in changes for each in self.measure.verify(change.target, change)]
+
+    def proved(self, changes: list[Change]) -> list[Finding]:
+        """Observe until everything holds, or the time is over."""
+        findings: list[Finding] = []
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            findings = self.verify(changes)
+            if all(each.holds for each in findings):
+                return findings
+        pytest.fail(f"not proved: {[each.observed for each in findings]}")
+
+    def revert(self, changes: list[Change]) -> list[Finding]:
+        return [self.measure.revert(each) for each in changes]
+
+
+def quarantine(ground: Ground, *network: JsonObject, watch: bool = True) -> Steps:
+    declared = list(network) or [{"kind": "ec2-instance", "ref": ground.instance}]
+    resources = [*declared, *(ground.watch() if watch else [])]
+    return Steps(ground.world, "aws.quarantine-security-group", network=resources)
+
+
+def test_every_interface_is_isolated_proved_and_given_back(ground: Ground) -> None:
+    steps = quarantine(ground)
+    assert [each.ref for each in steps.targets] == [ground.first, ground.second]
+    assert {each.parent for each in steps.targets} == {ground.instance}
+    outbound = ground.connect(ground.first, "10.42.1.20")
+    inbound = ground.connect(ground.peer, "10.42.2.10")
+    assert ground.delivered(outbound["connection_id"])
+    assert ground.delivered(inbound["connection_id"])
+    states = steps.snapshot()
+    changes = steps.apply(states)
+    assert all(each.changed for each in changes)
+    assert not ground.delivered(outbound["connection_id"])
+    assert not ground.delivered(inbound["connection_id"])
+    assert not ground.connect(ground.first, "10.42.1.20")["allowed"]
+    assert not ground.connect(ground.peer, "10.42.2.10")["allowed"]
+    methods = {each.method for each in steps.proved(changes)}
+    assert methods == {Method.EFFECTIVE_POLICY, Method.LIVE_PROBE, Method.LOG_EVIDENCE}
+    assert not any(each.changed for each in steps.apply(states))
+    assert all(each.holds for each in steps.revert(changes))
+    assert all(each.holds for each in steps.revert(changes))
+    assert ground.groups(ground.first) == ground.groups(ground.second) == [ground.group]
+    tagged = [{"Name": f"tag:{INCIDENT_TAG}", "Values": [steps.context.run.incident_id]}]
+    assert ground.ec2.describe_security_groups(Filters=tagged)["SecurityGroups"] == []
+    assert ground.connect(ground.first, "10.42.1.20")["allowed"]
+
+
+def test_without_the_change_nothing_is_proved(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    (state,) = steps.snapshot()
+    spare = create_group(ground.admin, ground.vpc, f"{ground.first}-spare")
+    pretended = steps.measure.done(state.target, state, changed=True, group=spare)
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        rules, probe, records = steps.measure.verify(state.target, pretended)
+        assert not any(each.holds for each in (rules, probe, records))
+        assert not probe.inconclusive
+
+
+def test_a_single_swap_that_leaves_a_connection_open_is_not_proved(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    connection = ground.connect(ground.first, "10.42.1.20")["connection_id"]
+    (state,) = steps.snapshot()
+    closed = create_group(ground.admin, ground.vpc, f"{ground.first}-closed")
+    everything = ground.ec2.describe_security_groups(GroupIds=[closed])["SecurityGroups"][0][
+        "IpPermissionsEgress"
+    ]
+    ground.ec2.revoke_security_group_egress(GroupId=closed, IpPermissions=everything)
+    ground.ec2.modify_network_interface_attribute(NetworkInterfaceId=ground.first, Groups=[closed])
+    single = steps.measure.done(state.target, state, changed=True, group=closed)
+    assert ground.delivered(connection)
+    findings: dict[Method, Finding] = {}
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        assert ground.delivered(connection)
+        findings = {each.method: each for each in steps.measure.verify(state.target, single)}
+        assert not findings[Method.LOG_EVIDENCE].holds
+    assert findings[Method.EFFECTIVE_POLICY].holds
+    assert findings[Method.LIVE_PROBE].holds
+
+
+def test_a_crash_between_the_swaps_is_completed(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    states = steps.snapshot()
+    ground.world.sandbox.inject("denied", service="ec2", operation="ModifyNetworkInterfaceAttribute", times=1)
+    with pytest.raises(PermanentCloudError, match="ModifyNetworkInterfaceAttribute"):
+        steps.apply(states)
+    changes = steps.apply(states)
+    assert changes[0].changed
+    assert changes[0].before["groups"] == [ground.group]
+    assert ground.groups(ground.first) == [changes[0].after["group"]]
+    assert all(each.holds for each in steps.revert(changes))
+    assert ground.groups(ground.first) == [ground.group]
+
+
+def test_a_strangers_group_of_our_name_is_not_used(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    name = f"firebreak-quarantine-{steps.context.run.incident_id}-{ground.vpc}"
+    stranger = create_group(ground.admin, ground.vpc, name, (443, "0.0.0.0/0"))
+    (change,) = steps.apply(steps.snapshot())
+    assert change.after["group"] != stranger
+    rules, *_ = steps.verify([change])
+    assert rules.holds
+    kept = ground.ec2.describe_security_groups(GroupIds=[stranger])["SecurityGroups"][0]
+    assert kept["IpPermissions"]
+
+
+def test_a_rule_added_to_the_quarantine_group_is_noticed_and_removed(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    states = steps.snapshot()
+    (change,) = steps.apply(states)
+    rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
+    ground.ec2.authorize_security_group_egress(GroupId=change.after["group"], IpPermissions=[rule])
+    rules, *_ = steps.verify([change])
+    assert not rules.holds
+    steps.apply(states)
+    rules, *_ = steps.verify([change])
+    assert rules.holds
+
+
+@pytest.mark.parametrize(
+    ("kept", "missing"), [("canary", "no flow-log"), ("flow-log", "no canary"), ("", "no canary")]
+)
+def test_missing_instruments_are_named_and_leave_it_unproved(ground: Ground, kept: str, missing: str) -> None:
+    watch = [each for each in ground.watch() if each["kind"] == kept]
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first}, *watch, watch=False)
+    changes = steps.apply(steps.snapshot())
+    findings = steps.verify(changes)
+    assert findings[0].holds
+    assert any(each.inconclusive and missing in each.observed for each in findings)
+
+
+def test_a_flow_log_that_hides_accepted_traffic_does_not_serve(ground: Ground) -> None:
+    logs = ground.ec2.describe_flow_logs(Filters=[{"Name": "resource-id", "Values": [ground.vpc]}])[
+        "FlowLogs"
+    ]
+    ground.ec2.delete_flow_logs(FlowLogIds=[each["FlowLogId"] for each in logs])
+    ground.ec2.create_flow_logs(
+        ResourceType="VPC",
+        ResourceIds=[ground.vpc],
+        TrafficType="REJECT",
+        LogDestinationType="cloud-watch-logs",
+        LogGroupName=ground.flow_log.split(":log-group:")[1],
+        DeliverLogsPermissionArn=logs[0]["DeliverLogsPermissionArn"],
+    )
+    steps = quarantine(
+        ground, {"kind": "network-interface", "ref": ground.first}, *ground.watch(), watch=False
+    )
+    *_, records = steps.verify(steps.apply(steps.snapshot()))
+    assert records.inconclusive
+    assert "REJECT only" in records.observed
+
+
+def test_records_in_a_bucket_prove_as_well(ground: Ground, fresh: Callable[[str], str]) -> None:
+    bucket = fresh("flow")
+    place = {"LocationConstraint": REGION}
+    ground.admin.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+    ground.ec2.create_flow_logs(
+        ResourceType="NetworkInterface",
+        ResourceIds=[ground.first],
+        TrafficType="ALL",
+        LogDestinationType="s3",
+        LogDestination=f"arn:aws:s3:::{bucket}/flows",
+        LogFormat="${interface-id} ${action} ${start} ${end} ${srcaddr} ${dstaddr} ${dstport} ${log-status}",
+    )
+    watch = [{"kind": "flow-log", "ref": f"arn:aws:s3:::{bucket}/flows"}, ground.watch()[1]]
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first}, *watch, watch=False)
+    findings = steps.proved(steps.apply(steps.snapshot()))
+    assert findings[-1].method is Method.LOG_EVIDENCE
+
+
+def test_an_instance_of_a_scaling_group_is_held_and_let_go(
+    ground: Ground, fresh: Callable[[str], str]
+) -> None:
+    scaling, name = ground.admin.client("autoscaling"), fresh("asg")
+    scaling.create_launch_configuration(
+        LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="t2.micro"
+    )
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        LaunchConfigurationName=name,
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=0,
+        VPCZoneIdentifier=ground.subnet,
+    )
+    scaling.attach_instances(InstanceIds=[ground.instance], AutoScalingGroupName=name)
+    steps = quarantine(ground)
+    states = steps.snapshot()
+    assert states[0].values["auto_scaling"] == {"group": name, "protected": False, "suspended": []}
+    changes = steps.apply(states)
+    assert changes[0].after["auto_scaling_group"] == name
+    (member,) = scaling.describe_auto_scaling_instances(InstanceIds=[ground.instance])["AutoScalingInstances"]
+    assert member["ProtectedFromScaleIn"]
+    (group,) = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+    assert {each["ProcessName"] for each in group["SuspendedProcesses"]} == {"ReplaceUnhealthy", "Terminate"}
+    assert steps.revert(changes)[-1].holds
+    (member,) = scaling.describe_auto_scaling_instances(InstanceIds=[ground.instance])["AutoScalingInstances"]
+    assert not member["ProtectedFromScaleIn"]
+
+
+def test_unknown_instances_are_refused(ground: Ground) -> None:
+    with pytest.raises(PermanentCloudError, match="InvalidInstanceID"):
+        quarantine(ground, {"kind": "ec2-instance", "ref": "i-0123456789abcdef0"})
+
+
+def test_elastic_addresses_leave_and_return_to_the_same_place(ground: Ground) -> None:
+    made = ground.ec2.allocate_address(Domain="vpc")
+    ground.ec2.associate_address(AllocationId=made["AllocationId"], NetworkInterfaceId=ground.first)
+    steps = Steps(
+        ground.world, "aws.detach-public-ip", network=[{"kind": "ec2-instance", "ref": ground.instance}]
+    )
+    assert [each.ref for each in steps.targets] == [ground.first]
+    before = interface(steps.context.access, ground.first).public_addresses
+    states = steps.snapshot()
+    changes = steps.apply(states)
+    assert changes[0].after["detached"] == [made["PublicIp"]]
+    assert steps.verify(changes)[0].holds
+    assert not steps.apply(states)[0].changed
+    assert steps.revert(changes)[0].holds
+    assert steps.revert(changes)[0].holds
+    assert interface(steps.context.access, ground.first).public_addresses == before
+    assert not steps.verify(changes)[0].holds
+
+
+def firewall_policy(ground: Ground, name: str, references: list[JsonObject]) -> str:
+    created = ground.admin.client("network-firewall").create_firewall_policy(
+        FirewallPolicyName=name,
+        FirewallPolicy={
+            "StatelessDefaultActions": ["aws:forward_to_sfe"],
+            "StatelessFragmentDefaultActions": ["aws:forward_to_sfe"],
+            **({"StatelessRuleGroupReferences": references} if references else {}),
+        },
+    )
+    return str(created["FirewallPolicyResponse"]["FirewallPolicyArn"])
+
+
+def rule_group(ground: Ground, name: str) -> str:
+    rule = {"RuleDefinition": {"MatchAttributes": {}, "Actions": ["aws:pass"]}, "Priority": 1}
+    created = ground.admin.client("network-firewall").create_rule_group(
+        RuleGroupName=name,
+        Type="STATELESS",
+        Capacity=10,
+        RuleGroup={"RulesSource": {"StatelessRulesAndCustomActions": {"StatelessRules": [rule]}}},
+    )
+    return str(created["RuleGroupResponse"]["RuleGroupArn"])
+
+
+@pytest.mark.parametrize("priorities", [[], [5], [1, 2]])
+def test_firewall_drops_come_first_and_leave_no_trace(
+    ground: Ground, fresh: Callable[[str], str], priorities: list[int]
+) -> None:
+    made = ground.ec2.allocate_address(Domain="vpc")
+    ground.ec2.associate_address(AllocationId=made["AllocationId"], NetworkInterfaceId=ground.first)
+    references = [
+        {"ResourceArn": rule_group(ground, fresh("pass")), "Priority": priority} for priority in priorities
+    ]
+    policy = firewall_policy(ground, fresh("egress"), references)
+    client = ground.admin.client("network-firewall")
+    client.create_firewall(
+        FirewallName=fresh("fw"),
+        FirewallPolicyArn=policy,
+        VpcId=ground.vpc,
+        SubnetMappings=[{"SubnetId": ground.subnet}],
+    )
+    before = client.describe_firewall_policy(FirewallPolicyArn=policy)["FirewallPolicy"]
+    steps = Steps(
+        ground.world,
+        "aws.network-firewall-deny",
+        network=[
+            {"kind": "ec2-instance", "ref": ground.instance},
+            {"kind": "firewall-policy", "ref": policy},
+        ],
+    )
+    assert ground.connect(ground.first, OUTSIDE)["allowed"]
+    states = steps.snapshot()
+    changes = steps.apply(states)
+    assert steps.verify(changes)[0].holds
+    assert not ground.connect(ground.first, OUTSIDE)["allowed"]
+    assert not steps.apply(states)[0].changed
+    assert steps.revert(changes)[0].holds
+    assert steps.revert(changes)[0].holds
+    assert client.describe_firewall_policy(FirewallPolicyArn=policy)["FirewallPolicy"] == before
+    assert not steps.verify(changes)[0].holds
+    assert ground.connect(ground.first, OUTSIDE)["allowed"]
+
+
+def test_a_dedicated_subnet_is_closed_and_opened(ground: Ground) -> None:
+    resources: list[JsonObject] = [
+        {"kind": "ec2-instance", "ref": ground.instance},
+        {"kind": "subnet", "ref": ground.dedicated, "dedicated": True},
+        {"kind": "subnet", "ref": ground.subnet},
+    ]
+    steps = Steps(ground.world, "aws.quarantine-subnet-acl", network=resources)
+    (target,) = steps.targets
+    assert target.ref == ground.dedicated
+    assert steps.measure.blast_radius(target) == ()
+    other = ground.ec2.create_network_interface(SubnetId=ground.dedicated)["NetworkInterface"][
+        "NetworkInterfaceId"
+    ]
+    assert steps.measure.blast_radius(target) == (other,)
+    connection = ground.connect(ground.peer, "10.42.2.10")["connection_id"]
+    states = steps.snapshot()
+    changes = steps.apply(states)
+    assert not ground.delivered(connection)
+    assert steps.verify(changes)[0].holds
+    assert not steps.apply(states)[0].changed
+    assert steps.revert(changes)[0].holds
+    assert steps.revert(changes)[0].holds
+    assert not steps.verify(changes)[0].holds
+    assert ground.connect(ground.peer, "10.42.2.10")["allowed"]
+
+
+@pytest.fixture
+def channels(admin: Admin, fresh: Callable[[str], str]) -> tuple[str, str]:
+    queue = admin.client("sqs").create_queue(QueueName=fresh("bus"))["QueueUrl"]
+    arn = admin.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    topic = admin.client("sns").create_topic(Name=fresh("bus"))["TopicArn"]
+    return arn["Attributes"]["QueueArn"], topic
+
+
+def cut(world: Any, *channels: JsonObject, identities: list[JsonObject] | None = None) -> Steps:
+    return Steps(world, "aws.cut-queue-channels", channels=list(channels), identities=identities or [])
+
+
+def agent(world: Any, name: str) -> JsonObject:
+    iam = world.admin("iam")
+    allowed = {"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}
+    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": world.responder}}
+    arn = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    )["Role"]["Arn"]
+    iam.put_role_policy(
+        RoleName=name,
+        PolicyName="agent",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+    )
+    return {"kind": "iam-role", "ref": arn}
+
+
+def test_channels_are_cut_for_all_but_the_responder(
+    world: Any, admin: Admin, channels: tuple[str, str], fresh: Callable[[str], str]
+) -> None:
+    queue, topic = channels
+    steps = cut(
+        world,
+        {"kind": "sqs-queue", "ref": queue},
+        {"kind": "sns-topic", "ref": topic},
+        identities=[agent(world, fresh("agent"))],
+    )
+    url = admin.client("sqs").get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
+    before = admin.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    states = steps.snapshot()
+    changes = steps.apply(states)
+    findings = steps.verify(changes)
+    assert [each.method for each in findings] == [Method.EFFECTIVE_POLICY, Method.LIVE_PROBE] * 2
+    assert all(each.holds for each in findings), [each.observed for each in findings]
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: admin.client("sqs").send_message(QueueUrl=url, MessageBody="on"),
+        lambda: admin.client("sns").publish(TopicArn=topic, Message="on"),
+    )
+    for call in calls:
+        with pytest.raises(Exception, match="explicit deny"):
+            call()
+    steps.context.access.client("sqs").receive_message(QueueUrl=url)
+    assert not any(each.changed for each in steps.apply(states))
+    assert all(each.holds for each in steps.revert(changes))
+    assert all(each.holds for each in steps.revert(changes))
+    admin.client("sqs").send_message(QueueUrl=url, MessageBody="on")
+    left = admin.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+    assert not left.get("Attributes", {}).get("Policy")
+    after = admin.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    assert json.loads(after) == json.loads(before)
+
+
+def test_a_queues_own_policy_stays_beside_the_cut(
+    world: Any, admin: Admin, channels: tuple[str, str]
+) -> None:
+    queue = channels[0]
+    url = admin.client("sqs").get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
+    theirs = {
+        "Version": "2012-10-17",
+        "Id": "owner",
+        "Statement": [
+            {"Sid": "a", "Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue}
+        ],
+    }
+    admin.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(theirs)})
+    steps = cut(world, {"kind": "sqs-queue", "ref": queue})
+    changes = steps.apply(steps.snapshot())
+    assert [each["Sid"] for each in changes[0].after["policy"]["Statement"]] == ["FirebreakCut", "a"]
+    findings = steps.verify(changes)
+    assert [each.holds for each in findings] == [True]
+    assert steps.revert(changes)[0].holds
+    assert not steps.verify(changes)[0].holds
+
+
+@pytest.mark.parametrize(
+    ("error", "reach"),
+    [
+        ("timed out", Reach.TIMED_OUT),
+        ("timeout", Reach.TIMED_OUT),
+        ("[Errno 111] Connection refused", Reach.REFUSED),
+        ("[Errno 104] Connection reset by peer", Reach.REFUSED),
+        ("[Errno 113] No route to host", Reach.UNKNOWN),
+    ],
+)
+def test_only_a_timeout_is_silence(error: str, reach: Reach) -> None:
+    assert _reach(connected=False, error=error) is reach
+    assert _reach(connected=True, error="") is Reach.CONNECTED
+
+
+def test_targets_name_the_parent_instance(ground: Ground) -> None:
+    steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    assert steps.targets == [
+        Target(
+            kind="network-interface", ref=ground.first, account=ACCOUNT, region=REGION, parent=ground.instance
+        )
+    ]
