@@ -16,4 +16,6 @@ def translated() -> Iterator[None]:
     try:
         yield
     except FirebreakError as error:
-        raise ApplicationError(str(error), type=type(error).__name__, non_retryable=not error.retryable) from error
+        raise ApplicationError(
+            str(error), type=type(error).__name__, non_retryable=not error.retryable
+        ) from error

@@ -61,4 +61,3 @@ class EvidenceActivities:
 
     def _signed(self, event: CustodyEvent) -> CustodyEvent:
         return event if event.actor.human else event.model_copy(update={"actor": self.responder})
-

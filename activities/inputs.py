@@ -9,8 +9,8 @@ from firebreak.model import FrozenModel, Phase, Stored
 from firebreak.record import (
     PlannedStep,
     ReleaseInput,
-    RunRef,
     RunFacts,
+    RunRef,
     StepOutcome,
 )
 from firebreak.steps import Gate

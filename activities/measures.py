@@ -45,9 +45,10 @@ class MeasureActivities:
     async def mark(self, request: MarkInput) -> Stored:
         """Record that the workload is being contained, or is released."""
         with translated():
-            plan = await self.engine.blocking(lambda: planning.read_plan(self.engine, request.plan))
-            bind_incident(plan.run.incident_id)
-            return await self.engine.blocking(lambda: planning.mark(self.engine, plan, request.status))
+            async with heartbeating():
+                plan = await self.engine.blocking(lambda: planning.read_plan(self.engine, request.plan))
+                bind_incident(plan.run.incident_id)
+                return await self.engine.blocking(lambda: planning.mark(self.engine, plan, request.status))
 
     @activity.defn(name="firebreak.contain")
     async def contain(self, request: StepInput) -> StepOutcome:

@@ -74,7 +74,7 @@ def command(port: int, ui_port: int, database: Path | None, namespace: str = "de
 def launch(port: int, ui_port: int, database: Path | None, log: Path) -> DevServer:
     """Start the process; ``ready`` tells when it answers."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command(port, ui_port, database), stdout=output, stderr=output)  # noqa: S603 - our own command line
+        process = subprocess.Popen(command(port, ui_port, database), stdout=output, stderr=output)
     return DevServer(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}", process)
 
 

@@ -46,7 +46,8 @@ async def watch(client: Client, task_queue: str, metrics: str, stop: asyncio.Eve
             log.warning("worker.unhealthy", pollers=polls, canary=answers, strikes=strikes)
         if strikes >= STRIKES and not polls:
             raise WedgedError(
-                "this worker no longer polls for workflow tasks", remedy="let the supervisor start a new process"
+                "this worker no longer polls for workflow tasks",
+                remedy="let the supervisor start a new process",
             )
 
 
@@ -65,9 +66,13 @@ async def canary(client: Client, task_queue: str) -> bool:
 
 
 def workflow_pollers(metrics: str) -> int:
-    """Workflow pollers of this process, from its own metrics."""
-    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=5) as answer:
-        return sum(_pollers(answer.read().decode()))
+    """Workflow pollers of this process, from its own metrics; none where those do not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=5) as answer:
+            return sum(_pollers(answer.read().decode()))
+    except OSError as error:  # counted as a strike like any other sign of trouble
+        log.warning("worker.metrics_unreadable", metrics=metrics, error=str(error))
+        return 0
 
 
 def _pollers(text: str) -> Iterator[int]:

@@ -27,7 +27,9 @@ from firebreak.statusdoc import status
 def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
     """Read proved outcomes back, each pointing to where it lies."""
     read = (Observations.model_validate_json(engine.get(each)).outcome for each in stored)
-    return [outcome.model_copy(update={"findings_stored": at}) for outcome, at in zip(read, stored, strict=True)]
+    return [
+        outcome.model_copy(update={"findings_stored": at}) for outcome, at in zip(read, stored, strict=True)
+    ]
 
 
 def documents(plan: Plan, done: Iterable[StepOutcome]) -> Iterator[Exhibit]:
@@ -73,7 +75,9 @@ def seal(
         engine.provider.signer(engine.settings, plan.run.mode),
     )
     evidence = EvidenceStatus(uri=package.uri, manifest_sha256=package.manifest_sha256)
-    record = write_record(engine, plan, document.model_copy(update={"evidence": evidence}), done, package.custody_head)
+    record = write_record(
+        engine, plan, document.model_copy(update={"evidence": evidence}), done, package.custody_head
+    )
     return Sealed(evidence=evidence, record=record, custody_head=package.custody_head)
 
 
@@ -93,9 +97,7 @@ def predicate(run: RunRef, document: RunStatus) -> JsonObject:
         "verdict": document.verdict,
         "triggered_at": document.triggered_at.isoformat(),
         "contained_at": document.contained_at.isoformat() if document.contained_at else None,
-        "phases": [
-            phase.model_dump(mode="json", exclude={"measures"}) for phase in document.phases
-        ],
+        "phases": [phase.model_dump(mode="json", exclude={"measures"}) for phase in document.phases],
         "decisions": [decision.model_dump(mode="json") for decision in document.decisions],
     }
 

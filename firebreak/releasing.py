@@ -10,6 +10,7 @@ from firebreak.engine import Engine
 from firebreak.evidence import bag, custody
 from firebreak.evidence.custody import Action, Actor, CustodyEvent, Head
 from firebreak.model import Change, Exhibit, Finding, Phase, Stored
+from firebreak.package import predicate, write_record
 from firebreak.record import (
     ContainmentRecord,
     EvidenceStatus,
@@ -19,7 +20,6 @@ from firebreak.record import (
     Sealed,
     StepOutcome,
 )
-from firebreak.package import predicate, write_record
 from firebreak.statusdoc import status
 
 
@@ -96,7 +96,11 @@ def seal(
         planning.mark(engine, record.plan, "released")
     evidence = EvidenceStatus(uri=package.uri, manifest_sha256=package.manifest_sha256)
     kept = write_record(
-        engine, record.plan, document.model_copy(update={"incident_id": name}), list(done), package.custody_head
+        engine,
+        record.plan,
+        document.model_copy(update={"incident_id": name}),
+        list(done),
+        package.custody_head,
     )
     return Sealed(evidence=evidence, record=kept, custody_head=package.custody_head)
 

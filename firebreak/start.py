@@ -159,7 +159,7 @@ async def decide(client: Client, incident_id: str, decision: Decision) -> Decisi
         made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
     except WorkflowUpdateFailedError as error:
         why = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
-        await handle.signal(Containment.decision_refused, decision.model_copy(update={"refused": why}))
+        await _keep_refused(handle, decision.model_copy(update={"refused": why}))
         raise GuardError(f"{decision.kind} was not accepted: {why}", resource=incident_id) from error
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
@@ -226,6 +226,14 @@ def exit_code(document: RunStatus) -> int:
         Verdict.REJECTED: 5,
     }
     return codes.get(document.verdict, 3)
+
+
+async def _keep_refused(handle: WorkflowHandle[Containment, Ended], decision: Decision) -> None:
+    try:
+        await handle.signal(Containment.decision_refused, decision)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # otherwise the run has ended in between
+            raise
 
 
 def _request(

@@ -82,7 +82,9 @@ def _phase(
         verdict=facts.verdict,
         started_at=facts.started_at,
         verified_at=facts.verified_at,
-        elapsed_seconds=seconds_between(facts.started_at, ran_until) if facts.started_at and ran_until else None,
+        elapsed_seconds=seconds_between(facts.started_at, ran_until)
+        if facts.started_at and ran_until
+        else None,
         budget_seconds=budgets.of(phase).total_seconds(),
         deviations=tuple(facts.deviations),
         measures=tuple(_measure(step, outcomes.get(step.key)) for step in steps),

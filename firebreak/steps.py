@@ -55,12 +55,15 @@ class Streak:
     total: int = 0
     observations: deque[tuple[Finding, ...]] = field(default_factory=lambda: deque(maxlen=1000))
 
-    def add(self, findings: Sequence[Finding]) -> bool:
-        """Record an observation; True when enough of them held."""
+    def add(self, findings: Sequence[Finding], gate: Gate = "all") -> bool:
+        """Record an observation; True when enough of them held, as far as the gate looks."""
         self.observations.append(tuple(findings))
         self.total += 1
-        self.count = self.count + 1 if findings and all(f.holds for f in findings) else 0
-        probed = any(f.method is Method.LIVE_PROBE for f in findings)
+        gating = [f for f in findings if gate == "all" or f.method is not Method.LOG_EVIDENCE]
+        if findings and not gating:
+            return True  # log evidence alone, which this gate leaves for later
+        self.count = self.count + 1 if gating and all(f.holds for f in gating) else 0
+        probed = any(f.method is Method.LIVE_PROBE for f in gating)
         return self.count >= (self.needed if probed else 1)
 
 
@@ -107,18 +110,45 @@ async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Pro
 
 async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome) -> StepOutcome:
     """Undo an applied step and prove the pre-state; what is irreversible stays in force, and says so."""
-    stored = applied.change
-    if stored is None:
-        return applied.model_copy(update={"verdict": Verdict.RELEASED, "findings": (_never_applied(),)})
-    change = await engine.blocking(lambda: Change.model_validate_json(engine.get(stored)))
     measure = await engine.blocking(lambda: engine.measure(ref, step))
+    change = await engine.blocking(lambda: _recorded(engine, measure, applied))
+    if change is None:
+        finding = await engine.blocking(lambda: _untouched(engine, measure, step))
+        return _reverted(applied, finding)
     try:
         finding = await engine.blocking(lambda: measure.revert(change))
     except Irreversible as kept:
         finding = found(Method.CONFIGURATION, str(kept), holds=True, kept=True)
     log.info("measure.reverted", measure=step.measure, target=step.target.key, holds=finding.holds)
+    return _reverted(applied, finding)
+
+
+def _reverted(applied: StepOutcome, finding: Finding) -> StepOutcome:
     verdict = Verdict.RELEASED if finding.holds else Verdict.UNPROVEN
-    return applied.model_copy(update={"verdict": verdict, "findings": (finding,), "proved_at": now()})
+    proved_at = finding.observed_at if finding.holds else None
+    return applied.model_copy(update={"verdict": verdict, "findings": (finding,), "proved_at": proved_at})
+
+
+def _recorded(engine: Engine, measure: Measure[Any], applied: StepOutcome) -> Change | None:
+    """The recorded change, also one whose step failed after it was recorded."""
+    if applied.change is not None:
+        return Change.model_validate_json(engine.get(applied.change))
+    uri = engine.vault.uri(f"{measure.context.folder}/change.json")
+    if uri not in engine.vault.list(f"{measure.context.folder}/change.json"):
+        return None
+    return Change.model_validate_json(engine.get(engine.vault.find(uri)))
+
+
+def _untouched(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Finding:
+    """Whether a step without a recorded change left everything as it was; it may have failed half way."""
+    state = State.model_validate_json(engine.get(step.state))
+    if measure.snapshot(step.target) == state.values:
+        return found(Method.CONFIGURATION, "never applied: the state is the one from before", holds=True)
+    return found(
+        Method.CONFIGURATION,
+        "no change is on record, but the state is not the one from before: compare it with before.json",
+        holds=False,
+    )
 
 
 def _apply(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Change:
@@ -130,10 +160,6 @@ def _preserving(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progre
     measure = engine.measure(ref, step, progress)
     place = f"{ref.incident_id}/data/preserved/{step.measure}/{folder('', step).rsplit('/', 1)[-1]}"
     return type(measure)(engine.context(measure.run, place, progress))
-
-
-def _never_applied() -> Finding:
-    return found(Method.CONFIGURATION, "never applied, nothing to revert", holds=True)
 
 
 async def _prove(
@@ -172,18 +198,12 @@ async def _observe_until(
     spacing = engine.settings.proof.spacing_seconds
     while True:
         findings = await engine.blocking(lambda: _observe(measure, step, change))
-        if streak.add(_gating(findings, polling.gate)):
+        if streak.add(findings, polling.gate):
             return findings, True, False
         if now().timestamp() + spacing > polling.until.timestamp():
             return findings, False, False
         if await polling.pause(spacing):
             return findings, False, True
-
-
-def _gating(findings: tuple[Finding, ...], gate: Gate) -> tuple[Finding, ...]:
-    if gate == "all":
-        return findings
-    return tuple(f for f in findings if f.method is not Method.LOG_EVIDENCE)
 
 
 def _observe(measure: Measure[Any], step: PlannedStep, change: Change) -> tuple[Finding, ...]:

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         PlannedStep,
         RunFacts,
         RunStatus,
+        Sealed,
         StepOutcome,
         Trigger,
         needs_approval,
@@ -254,24 +255,20 @@ class Containment:
         await self._chain(plan, phase)
 
     def _judge_phase(self, plan: Plan, phase: Phase) -> None:
-        """An undeclared phase without steps proves nothing, and one that waits for its logs is not judged yet."""
+        """Nothing is proved by a phase without steps; one that waits for its logs is not judged yet."""
         facts = self.facts.phases[phase]
         steps = plan.of(phase)
         if any(step.key in self.late for step in steps):
             return
-        proved = bool(steps) or phase in plan.empty_phases
-        facts.verdict = (
-            phase_verdict(self.outcomes[step.key] for step in steps) if proved else Verdict.UNPROVEN
-        )
+        declared = bool(steps) or phase in plan.empty_phases
+        judged = phase_verdict(self.outcomes[step.key] for step in steps)
+        facts.verdict = judged if declared else Verdict.UNPROVEN
         facts.verified_at = workflow.now() if facts.verdict is Verdict.CONTAINED else None
 
     def _open_steps(self, plan: Plan, phase: Phase) -> list[PlannedStep]:
         """Steps that hold the gate: neither proved nor waiting for log evidence alone."""
-        return [
-            step
-            for step in plan.of(phase)
-            if not self.outcomes[step.key].proved and step.key not in self.late
-        ]
+        open_steps = (step for step in plan.of(phase) if not self.outcomes[step.key].proved)
+        return [step for step in open_steps if step.key not in self.late]
 
     def _unproved(self, plan: Plan, phase: Phase) -> str:
         names = ", ".join(step.key for step in self._open_steps(plan, phase))

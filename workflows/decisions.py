@@ -63,7 +63,7 @@ class Decisions:
 
     async def approval(self, consent: Consent) -> bool:
         """Whether enough people agreed in time; unanswered, the workload's declared default counts."""
-        people = "two people" if consent.approvers == 2 else "one person"
+        people = "one person" if consent.approvers == 1 else "two people"
         until = workflow.now() + timedelta(seconds=consent.timeout_seconds)
         self._await("approval", None, f"approval by {people} before anything is changed", until)
         try:

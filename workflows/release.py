@@ -143,6 +143,7 @@ class Release:
             )
         except ActivityError as error:
             self.facts.warnings.append(f"the release's evidence could not be sealed: {message(error)}")
+            self.facts.verdict = Verdict.UNPROVEN  # and the workload stays marked as contained
             sealed = None
         self.facts.evidence = sealed.evidence if sealed else None
         return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)

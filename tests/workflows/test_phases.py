@@ -10,13 +10,13 @@ from temporalio.client import WorkflowUpdateFailedError
 from firebreak.evidence import custody
 from firebreak.model import Phase, Verdict
 from firebreak.record import RunStatus
-from tests.workflows.script import Script, act, standard
+from tests.workflows.script import Play, Script, act, standard
 from tests.workflows.scripted import Recording
 from tests.workflows.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-FAILING = "permanent"
+FAILING: Play = "permanent"
 
 
 def phase_of(document: RunStatus, number: int) -> Verdict:
@@ -71,9 +71,7 @@ async def test_a_failed_step_leaves_its_siblings_applied_and_asks_the_on_call(st
     assert "quarantine" not in document.awaiting.reason
     changes = {measure.name: measure.change for measure in document.phases[1].measures}
     assert changes == {"aws.quarantine-security-group": "applied", "aws.detach-public-ip": "failed"}
-    assert "decision_needed" in [page.kind for page in run.recording.pages] or await run.until(
-        lambda _: "decision_needed" in [page.kind for page in run.recording.pages]
-    )
+    await run.until(lambda _: "decision_needed" in [page.kind for page in run.recording.pages])
     assert run.recording.count("revert") == 0
     await run.decide("stop")
     await run.ended()
