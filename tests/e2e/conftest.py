@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from drills.sandbox.aws.client import SandboxClient
 from firebreak.devserver import DevServer, dev_server
 from tests.e2e.stack import Stack, running_stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each module's tests in one process, since they share a stack."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +40,6 @@ def stack(
 def fresh_stack(
     sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack of the test's own, with the sample agent alone; not beside ``stack``, whose sandbox it empties."""
+    """A stack of the test's own, with the sample agent alone; it empties the sandbox under ``stack``."""
     with running_stack(sandbox, server, tmp_path_factory.mktemp("stack")) as running:
         yield running

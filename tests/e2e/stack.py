@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -245,6 +245,20 @@ class Stack:
             rogue = Rogue(self.sandbox)
             rogue.until(lambda channels: all(c["successes"] for c in channels.values()))
             yield rogue
+
+    @contextmanager
+    def reconfigured(self, **variables: str) -> Iterator[Stack]:
+        """The same accounts under other settings, with workers of their own, for the length of a block."""
+        own = {"FIREBREAK_TASK_QUEUE": f"test-{secrets.token_hex(6)}", **variables}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in own.items():
+                patch.setenv(name, value)
+            other = replace(self, settings=load_settings(), environment={**os.environ}, started=set())
+            with _working(other, "workflows,aws"):
+                try:
+                    yield other
+                finally:
+                    other.end_runs()
 
     def end_runs(self) -> None:
         """Terminate what a test left running, so that the next one starts a run of its own."""
