@@ -304,6 +304,11 @@ def seconds_between(start: datetime, end: datetime) -> float:
     return round((end - start).total_seconds(), 3)
 
 
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are spellings of one."""
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+
+
 def needs_approval(plan: Plan, trigger: Trigger) -> bool:
     """Whether a person has to agree before the first change."""
     mode = plan.consent.mode

@@ -19,6 +19,7 @@ from firebreak.record import (
     RunFacts,
     Sealed,
     StepOutcome,
+    same_person,
 )
 from firebreak.statusdoc import status
 
@@ -34,7 +35,7 @@ def refusals(engine: Engine, request: ReleaseInput, record: ContainmentRecord) -
 
 
 def _people(request: ReleaseInput) -> Iterator[str]:
-    if request.by == request.approved_by:
+    if same_person(request.by, request.approved_by):
         yield f"{request.by} cannot release alone: another person has to approve"
 
 

@@ -36,6 +36,7 @@ from firebreak.record import (
     ReleaseInput,
     RunStatus,
     Trigger,
+    same_person,
 )
 from firebreak.settings import Settings
 from workflows.containment import Containment
@@ -174,7 +175,7 @@ async def release(
     client: Client, settings: Settings, incident_id: str, *, by: str, approved_by: str, reason: str
 ) -> Started:
     """Start the release of a contained workload; raises GuardError where it may not be released."""
-    if by == approved_by:
+    if same_person(by, approved_by):
         raise GuardError(
             f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
         )

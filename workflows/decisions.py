@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from firebreak.model import Consent, Phase
-    from firebreak.record import Awaiting, Decision, RunFacts, Trigger
+    from firebreak.record import Awaiting, Decision, RunFacts, Trigger, same_person
 
 from workflows.failures import refused
 from workflows.oncall import OnCall
@@ -43,9 +43,9 @@ class Decisions:
     def check_approve(self, decision: Decision) -> None:
         """Another person than the requester and than the first approver has to agree."""
         self.check_awaited("approval")
-        if person(decision.by) == person(self.trigger.requested_by):
+        if same_person(decision.by, self.trigger.requested_by):
             raise refused(f"{decision.by} asked for this containment and cannot approve it")
-        if person(decision.by) in self._approvers():
+        if any(same_person(decision.by, name) for name in self._approvers()):
             raise refused(f"{decision.by} has already approved; another person has to")
 
     def check_awaited(self, kind: str) -> None:
@@ -101,7 +101,7 @@ class Decisions:
         self.oncall.page("decision_needed", reason)
 
     def _approvers(self) -> set[str]:
-        return {person(d.by) for d in self.facts.decisions if d.kind == "approve" and not d.refused}
+        return {d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused}
 
     def _rejected(self) -> bool:
         return any(d.kind == "reject" and not d.refused for d in self.facts.decisions)
@@ -111,8 +111,3 @@ def check_kind(decision: Decision, kind: str) -> None:
     """A decision is taken under its own name only: each one has checks of its own."""
     if decision.kind != kind:
         raise refused(f"a decision to {decision.kind} cannot be taken as {kind}")
-
-
-def person(name: str) -> str:
-    """The same text for every spelling of one name."""
-    return " ".join(name.split()).casefold()

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn
 
@@ -52,6 +52,8 @@ class Event:
     name: str = ""
     """The step's measure, the segment, or the kind of page."""
     phase: Phase | None = None
+    late: bool = False
+    """Goes on observing what was applied before."""
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Recording:
     release_packages: list[ReleasePackageInput] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     steps: list[StepInput] = field(default_factory=list)
+    outcomes: list[StepOutcome] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     head: custody.Head | None = None
 
@@ -164,9 +167,11 @@ class ScriptedActivities:
         run = self.of(request.run.incident_id)
         run.steps.append(request)
         part = run.script.act(request.step.key)
-        async with self._recorded(run, Event("contain", "began", part.measure, part.phase)):
+        late = request.applied is not None
+        async with self._recorded(run, Event("contain", "began", part.measure, part.phase, late)):
             await _held(part.held)
-            return _outcome(request, self._play(run, part))
+            run.outcomes.append(_outcome(request, self._play(run, part)))
+            return run.outcomes[-1]
 
     @activity.defn(name="firebreak.preserve")
     async def preserve(self, request: StepInput) -> Stored:
@@ -250,7 +255,7 @@ class ScriptedActivities:
             with translated():
                 yield
         finally:
-            run.events.append(Event(event.what, "ended", event.name, event.phase))
+            run.events.append(replace(event, edge="ended"))
 
     def _play(self, run: Recording, part: Act) -> Play:
         number = run.calls[part.key]

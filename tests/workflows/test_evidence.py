@@ -1,0 +1,122 @@
+"""Without sealed evidence nothing counts as contained; and what the run keeps about itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from firebreak.errors import EvidenceError, TransientCloudError
+from firebreak.evidence import custody
+from firebreak.model import Consent, Verdict
+from tests.workflows.script import Script, act, standard
+from tests.workflows.stage import Stage, until
+from workflows.containment import KEPT_ALERTS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_package_that_cannot_be_sealed_is_never_contained(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), package_errors=(EvidenceError,)))
+    document = await run.ended()
+    assert document.verdict is Verdict.PARTIALLY_CONTAINED
+    assert document.contained_at is None
+    assert document.within_target is False
+    assert document.evidence is None
+    assert document.warnings == ("the evidence package could not be sealed: package fails as scripted",)
+    assert (await run.handle.result()).sealed is None
+    assert "breach" in [page.kind for page in run.recording.pages]
+
+
+async def test_a_busy_store_delays_the_package_only(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), package_errors=(TransientCloudError,)))
+    document = await run.ended()
+    assert document.verdict is Verdict.CONTAINED
+    assert document.evidence is not None
+
+
+async def test_findings_that_could_not_be_chained_follow_with_the_next_part(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), chain_errors=(EvidenceError, EvidenceError)))
+    document = await run.ended()
+    assert document.verdict is Verdict.CONTAINED
+    assert document.warnings == (
+        "the findings of identity revoke are not sealed yet: chain fails as scripted",
+        "the findings of network isolate are not sealed yet: chain fails as scripted",
+    )
+    assert custody.check(run.recording.lines, run.incident_id, run.recording.head) == []
+    text = "\n".join(run.recording.lines)
+    assert all(part.measure in text for part in run.recording.script.acts)
+
+
+async def test_a_store_that_stays_away_ends_without_evidence_and_the_measures_still_run(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), chain_errors=(EvidenceError,) * 9))
+    document = await run.ended()
+    assert document.verdict is Verdict.PARTIALLY_CONTAINED
+    assert run.recording.count("contain") == 8
+    assert run.recording.count("package") == 0
+
+
+async def test_the_chain_tells_each_thing_once(stage: Stage) -> None:
+    script = Script(standard(act("quarantine-security-group", 2, "awaiting")), flow_log_gate="deferred")
+    run = await stage.play(script)
+    await run.ended()
+    entries = [custody.read(line) for line in run.recording.lines]
+    assert custody.check(run.recording.lines, run.incident_id, run.recording.head) == []
+    changed = [(e.action, e.summary, e.at) for e in entries if "detach-public-ip" in e.summary]
+    assert len(changed) == len(set(changed)) == 2
+    assert [entry.action for entry in entries[:2]] == ["triggered", "planned"]
+
+
+async def test_every_proved_outcome_goes_by_reference_and_failures_go_whole(stage: Stage) -> None:
+    run = await stage.play(Script(standard(act("lock-objects", 3, then="permanent"))))
+    await run.asked()
+    await run.decide("proceed")
+    await run.ended()
+    package = run.recording.packages[0]
+    assert len(package.proved) == 7
+    assert [outcome.measure for outcome in package.failed] == ["aws.lock-objects"]
+    assert package.failed[0].error == "AccessDenied of the responder"
+    assert len(package.segments) == 4
+
+
+async def test_a_refused_decision_stays_on_the_run(stage: Stage) -> None:
+    from firebreak import start
+    from firebreak.errors import GuardError
+    from firebreak.record import Decision
+
+    run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
+    await run.asked()
+    await until(lambda: _known(stage, run.incident_id), bool)
+    own = Decision(kind="approve", by="riley", reason="hurry")
+    with pytest.raises(GuardError, match="cannot approve"):
+        await start.decide(stage.client, run.incident_id, own)
+    await run.until(lambda d: len(d.decisions) == 1)
+    await start.decide(stage.client, run.incident_id, own.model_copy(update={"by": "casey"}))
+    document = await run.ended()
+    assert [(d.by, bool(d.refused)) for d in document.decisions] == [("riley", True), ("casey", False)]
+    assert all(d.decided_at is not None for d in document.decisions)
+    assert any("not accepted" in line and "riley" in line for line in run.recording.lines)
+    with pytest.raises(GuardError, match="has ended"):
+        await start.decide(stage.client, run.incident_id, own)
+
+
+async def test_alerts_on_a_running_workload_join_its_run_and_a_storm_stays_small(stage: Stage) -> None:
+    run = await stage.play(Script(standard(act("deny-all", 1, "unproven"))))
+    await run.asked()
+    alert = await stage.trigger(source="waf", reason="x" * 2000, requested_by="guardduty")
+    for _ in range(KEPT_ALERTS + 10):
+        await run.handle.signal("record_alert", alert)
+    document = await run.until(lambda d: d.alerts == KEPT_ALERTS + 11)
+    await run.decide("retry")
+    document = await run.ended()
+    assert document.verdict is Verdict.CONTAINED
+    assert len(run.recording.packages[0].model_dump_json()) < 256 * 1024
+    told = [entry for entry in map(json.loads, run.recording.lines) if entry["action"] == "triggered"]
+    assert len(told) == KEPT_ALERTS
+
+
+async def _known(stage: Stage, incident_id: str) -> bool:
+    from firebreak import start
+
+    found = await start.runs(stage.client, limit=100)
+    return any(incident_id in str(each.typed_search_attributes) for each in found)

@@ -1,0 +1,111 @@
+"""Giving a workload back: in reverse, each step proved, and honest about what stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from firebreak import start
+from firebreak.errors import EvidenceError, GuardError
+from firebreak.model import Consent, Phase, Verdict
+from firebreak.record import RunStatus
+from tests.workflows.script import Act, Script, standard
+from tests.workflows.stage import Played, Stage, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def contained(stage: Stage, script: Script) -> Played:
+    run = await stage.play(script)
+    await run.ended()
+    await until(lambda: found(run), bool)
+    return run
+
+
+async def found(run: Played) -> bool:
+    """Whether visibility knows the run; it lags behind by a moment."""
+    query = f"WorkflowId = '{run.handle.id}' AND ExecutionStatus = 'Completed'"
+    return [each async for each in run.stage.client.list_workflows(query)] != []
+
+
+async def released(run: Played, *, by: str = "casey", approved_by: str = "sam") -> RunStatus:
+    started = await start.release(
+        run.stage.client, run.stage.settings, run.incident_id, by=by, approved_by=approved_by, reason="rebuilt"
+    )
+    handle = run.stage.client.get_workflow_handle(started.workflow_id)
+    await handle.result()
+    return await start.status(handle)
+
+
+async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> None:
+    last = Act("aws.revoke-sessions", Phase.IDENTITY_REVOKE, last_in_release=True, reverts=("kept",))
+    run = await contained(stage, Script(standard(last)))
+    document = await released(run)
+    assert document.verdict is Verdict.RELEASED
+    phases = [event.phase for event in run.recording.events if event.what == "revert"]
+    assert phases == sorted(phases, key=lambda phase: -(phase or 0))
+    assert run.recording.order("revert")[-1] == "aws.revoke-sessions"
+    changes = {measure.name: measure.change for measure in document.phases[0].measures}
+    assert changes == {"aws.deny-all": "reverted", "aws.revoke-sessions": "kept"}
+    assert start.exit_code(document) == 0
+    assert run.recording.release_packages[0].request.approved_by == "sam"
+
+
+@pytest.mark.parametrize("second", ["casey", " Casey"])
+async def test_one_person_cannot_release_alone(stage: Stage, second: str) -> None:
+    run = await contained(stage, Script(standard()))
+    with pytest.raises(GuardError, match="alone"):
+        await released(run, approved_by=second)
+    assert run.recording.count("revert") == 0
+
+
+async def test_a_refused_release_reverts_nothing(stage: Stage) -> None:
+    run = await contained(stage, Script(standard(), release_refusals=("model.bin is not what was frozen",)))
+    document = await released(run)
+    assert document.verdict is Verdict.REFUSED
+    assert document.refusals == ("model.bin is not what was frozen",)
+    assert run.recording.count("revert") == 0
+    assert start.exit_code(document) == 4
+
+
+@pytest.mark.parametrize("play", ["unproven", "permanent"])
+async def test_a_revert_that_fails_leaves_the_release_unproven_and_it_can_be_repeated(
+    stage: Stage, play: str
+) -> None:
+    part = Act("aws.detach-public-ip", Phase.NETWORK_ISOLATE, reverts=(play,))  # type: ignore[arg-type]
+    run = await contained(stage, Script(standard(part)))
+    document = await released(run)
+    assert document.verdict is Verdict.UNPROVEN
+    assert [phase.verdict for phase in document.phases].count(Verdict.RELEASED) == 3
+    assert run.recording.count("revert") == 8
+    assert start.exit_code(document) == 3
+    assert (await released(run)).verdict is Verdict.RELEASED
+
+
+async def test_a_release_without_sealed_evidence_is_unproven(stage: Stage) -> None:
+    run = await contained(stage, Script(standard()))
+    run.recording.script.package_errors = (EvidenceError,)
+    document = await released(run)
+    assert document.verdict is Verdict.UNPROVEN
+    assert document.warnings[0].startswith("the release's evidence could not be sealed")
+    assert (await released(run)).verdict is Verdict.RELEASED
+
+
+async def test_a_run_that_still_goes_on_cannot_be_released(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
+    await run.asked()
+    await until(lambda: listed(run), bool)
+    with pytest.raises(GuardError, match="still running"):
+        await released(run)
+    await run.decide("reject")
+    await run.ended()
+
+
+async def test_a_refused_run_has_nothing_to_release(stage: Stage) -> None:
+    run = await contained(stage, Script(standard(), refusals=("protected",)))
+    with pytest.raises(GuardError, match="nothing to release"):
+        await released(run)
+
+
+async def listed(run: Played) -> bool:
+    query = f"WorkflowId = '{run.handle.id}'"
+    return [each async for each in run.stage.client.list_workflows(query)] != []
