@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _BODY = b"Firebreak tests its freeze on this object. It is removed on release.\n"
 _CONTROLS = "firebreak-controls"
+CONTROLLED = "put,delete"
+"""What the canary remembers once every attempt has worked."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,14 @@ class Canary:
         """Where it lies."""
         return f"{self.folder}/canary"
 
-    def place(self, *, object_lock: bool, locked_by_default: bool) -> None:
-        """Write and delete it once, as the control of both attempts, then write it to stay."""
-        if self.look()[1]:
-            return
-        controls = "put" if locked_by_default else "put,delete"
-        first = self._put("")
-        if not locked_by_default:  # a bucket's default retention would make this version undeletable
-            self.delete_version(first)
-        version = self._put(controls)
+    def place(self, *, object_lock: bool) -> None:
+        """Write it, hide it and delete the marker, as the controls of all attempts; then write it to stay.
+
+        A marker is never locked, so this works under a bucket's default retention as well.
+        """
+        self._put("")
+        self.delete_version(self.delete())
+        version = self._put(CONTROLLED)
         if object_lock:
             self._hold(version, "ON")
 
@@ -52,13 +53,13 @@ class Canary:
         head = self.client().head_object(Bucket=self.bucket, Key=self.key, **pinned)
         return versions[0], head["Metadata"].get(_CONTROLS, "")
 
-    def overwrite(self, controls: str) -> None:
+    def overwrite(self) -> None:
         """Try to write it again."""
-        self._put(controls)
+        self._put(CONTROLLED)
 
-    def delete(self) -> None:
-        """Try to delete it, as a versioned bucket would hide it."""
-        self.client().delete_object(Bucket=self.bucket, Key=self.key)
+    def delete(self) -> str:
+        """Try to delete it; returns the version id of the marker that hides it in a versioned bucket."""
+        return str(self.client().delete_object(Bucket=self.bucket, Key=self.key).get("VersionId", "null"))
 
     def delete_version(self, version: str) -> None:
         """Try to delete one version for good."""

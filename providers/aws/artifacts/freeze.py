@@ -7,11 +7,14 @@ lifts the freeze again is left to it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from hashlib import sha256
 from typing import Any, TypeVar
+from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,6 +27,18 @@ R = TypeVar("R")
 
 SID = "FirebreakFreeze"
 _THREADS = 8
+_LOCKS = tuple(threading.Lock() for _ in range(64))
+
+
+@contextmanager
+def exclusive(ref: str) -> Iterator[None]:
+    """Let one thread at a time read and rewrite a resource's policy.
+
+    Several workloads may share a bucket or repository, and neither service offers a conditional write.
+    Another process can still come between; then the proof fails, and applying again repairs it.
+    """
+    with _LOCKS[crc32(ref.encode()) % len(_LOCKS)]:
+        yield
 
 
 def sid_of(run: Run) -> str:
@@ -103,13 +118,28 @@ def restored_policy(current: str | None, before: str | None, sid: str) -> str | 
     return before if same_policy(rest, before) else rest
 
 
-def restored(after: JsonObject, wanted: JsonObject) -> Finding:
-    """Compare what is there after release with what has to be."""
-    wrong = [
-        name
-        for name, value in wanted.items()
-        if not (same_policy(after[name], value) if name == "policy" else after[name] == value)
-    ]
+def restore_policy(
+    read: Callable[[], str | None],
+    put: Callable[[str], object],
+    delete: Callable[[], object],
+    *,
+    before: str | None,
+    sid: str,
+) -> bool:
+    """Lift the freeze from a policy; tells whether it then reads as it has to. Call it in ``exclusive``."""
+    policy = read()
+    wanted = restored_policy(policy, before, sid)
+    if wanted and not same_policy(policy, wanted):
+        put(wanted)
+    if policy and not wanted:
+        delete()
+    return same_policy(read(), wanted)
+
+
+def restored(after: JsonObject, before: JsonObject, *, policy_restored: bool) -> Finding:
+    """Compare what is there after release with what was there before."""
+    wrong = [name for name in before if name != "policy" and after[name] != before[name]]
+    wrong += [] if policy_restored else ["policy"]
     observed = f"differs from before: {', '.join(wrong)}" if wrong else "as before"
     return found(Method.CONFIGURATION, observed, holds=not wrong, differs=wrong)
 

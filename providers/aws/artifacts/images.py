@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,13 @@ from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.artifacts.freeze import (
     deny,
+    exclusive,
     frozen_by_another,
     has_statements,
     refused,
     responder_arns,
+    restore_policy,
     restored,
-    restored_policy,
-    same_policy,
     sid_of,
     with_statements,
 )
@@ -51,6 +52,8 @@ _MANIFEST_TYPES = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 ]
+_CANARY = "firebreak-canary"
+_MOVED = "firebreak-canary-moved"
 # ECR API reference, PutImage: a tag of an immutable repository that another image already has.
 _IMMUTABLE = frozenset({"ImageTagAlreadyExistsException"})
 # An earlier attempt was let through, so the image has the tag by now.
@@ -109,8 +112,7 @@ class FreezeImageRepository(
             self._place_canary(target, now["policy"])
         with translated(target.ref):
             if not frozen:
-                policy = with_statements(now["policy"], self._statements())
-                self._client().set_repository_policy(repositoryName=_name(target), policyText=policy)
+                self._deny_changes(target)
             if now["lifecycle"]:
                 self._client().delete_lifecycle_policy(repositoryName=_name(target))
             if now["mutability"] != "IMMUTABLE":
@@ -121,7 +123,7 @@ class FreezeImageRepository(
             state,
             changed=changed,
             sid=sid_of(self.run),
-            canary=self._canary(),
+            canary=_CANARY,
             lifecycle_suspended=bool(state.values["lifecycle"]),
             artifacts=[self._artifact(target)],  # read last: a push may still come before the freeze
         )
@@ -137,7 +139,7 @@ class FreezeImageRepository(
             refused(
                 "PutImage", lambda: self._retag(target), controlled=True, also=_IMMUTABLE, allowed=_TAGGED
             ),
-            refused("BatchDeleteImage", lambda: self._untag(target, self._canary()), controlled=True),
+            refused("BatchDeleteImage", lambda: self._untag(target, _CANARY), controlled=True),
             found(
                 Method.CONFIGURATION,
                 f"tags {now['mutability'].lower()}, writes {'' if denied else 'NOT '}denied by the policy",
@@ -157,22 +159,32 @@ class FreezeImageRepository(
         """Restore policies and mutability as they were, and remove the canary tags."""
         target, before = change.target, change.before
         now = self.snapshot(target)
-        wanted = restored_policy(now["policy"], before["policy"], change.after["sid"])
         with translated(target.ref):
-            if wanted and not same_policy(now["policy"], wanted):
-                self._client().set_repository_policy(repositoryName=_name(target), policyText=wanted)
-            if now["policy"] and not wanted:
-                self._client().delete_repository_policy(repositoryName=_name(target))
-            for tag in (change.after["canary"], f"{change.after['canary']}-moved"):
-                if self._tag_exists(target, tag):
-                    self._untag(target, tag)
+            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
+            self._remove_canary(target)
             if before["lifecycle"] and not now["lifecycle"]:
                 self._client().put_lifecycle_policy(
                     repositoryName=_name(target), lifecyclePolicyText=before["lifecycle"]
                 )
             if (now["mutability"], now["exclusions"]) != (before["mutability"], before["exclusions"]):
                 self._set_mutability(target, before["mutability"], before["exclusions"])
-        return restored(self.snapshot(target), {**before, "policy": wanted})
+        return restored(self.snapshot(target), before, policy_restored=lifted)
+
+    def _deny_changes(self, target: Target) -> None:
+        with exclusive(target.ref):
+            text = with_statements(self._policy(target), self._statements())
+            self._client().set_repository_policy(repositoryName=_name(target), policyText=text)
+
+    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+        ecr, name = self._client(), _name(target)
+        with exclusive(target.ref):
+            return restore_policy(
+                partial(self._policy, target),
+                lambda text: ecr.set_repository_policy(repositoryName=name, policyText=text),
+                lambda: ecr.delete_repository_policy(repositoryName=name),
+                before=before,
+                sid=sid,
+            )
 
     def _client(self) -> ECRClient:
         return self.access.client("ecr")
@@ -187,9 +199,6 @@ class FreezeImageRepository(
     def _declared_tag(self, target: Target) -> str:
         resource = declared(self.run.workload, EcrRepository, target.ref)
         return resource.tag if resource else "latest"
-
-    def _canary(self) -> str:
-        return f"firebreak-canary-{sid_of(self.run)[-12:]}"
 
     def _policy(self, target: Target) -> str | None:
         return self._optional(
@@ -247,7 +256,7 @@ class FreezeImageRepository(
 
     def _place_canary(self, target: Target, policy: str | None) -> None:
         """Add and remove the tag once, as the control of both attempts, then add it to stay."""
-        tag = self._canary()
+        tag = _CANARY
         try:
             if not self._tag_exists(target, tag):
                 self._tag(target, tag)
@@ -257,12 +266,22 @@ class FreezeImageRepository(
             if error_code(error) not in DENIED_CODES or not frozen_by_another(policy, sid_of(self.run)):
                 raise translate(error, target.ref) from error
 
+    def _remove_canary(self, target: Target) -> None:
+        for tag in (_CANARY, _MOVED):
+            try:
+                if self._tag_exists(target, tag):
+                    self._untag(target, tag)
+            except ClientError as error:
+                another = frozen_by_another(self._policy(target), sid_of(self.run))
+                if error_code(error) not in DENIED_CODES or not another:
+                    raise  # while another workload's freeze holds, the tag is its canary too
+
     def _tag_exists(self, target: Target, tag: str) -> bool:
         answer = self._client().batch_get_image(repositoryName=_name(target), imageIds=[{"imageTag": tag}])
         return bool(answer["images"])
 
     def _retag(self, target: Target) -> None:
-        self._tag(target, f"{self._canary()}-moved")
+        self._tag(target, _MOVED)
 
     def _tag(self, target: Target, tag: str) -> None:
         image = self._image(target, self._declared_tag(target))

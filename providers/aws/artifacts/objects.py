@@ -15,21 +15,22 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
-from providers.aws.artifacts.canary import Canary
+from providers.aws.artifacts.canary import CONTROLLED, Canary
 from providers.aws.artifacts.freeze import (
     deny,
     each_of,
+    exclusive,
+    frozen_by_another,
     has_statements,
     refused,
     responder_arns,
-    restored_policy,
-    same_policy,
+    restore_policy,
     sid_of,
     with_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
 from providers.aws.resources import S3Object, S3Prefix, of_kind
-from providers.aws.session import AwsMeasure, error_code, status_of, translated
+from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, status_of, translated
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -38,6 +39,8 @@ HOLD_LIMIT = 1000
 """Objects of one bucket that are held and hashed one by one; a folder with more is frozen by the policy."""
 REHASH_LIMIT = 64 * 1024 * 1024
 """Above this size a later observation compares version and ETag instead of reading the object again."""
+_OURS = ".firebreak"
+"""Folder of the canaries, of this and of other workloads."""
 _POLICY_LIMIT = 20 * 1024  # S3 user guide, "Bucket policies"
 
 # Service authorization reference, Amazon S3: the actions that change an object or a version of it.
@@ -73,7 +76,10 @@ _ABSENT = {
 
 
 class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="lock-objects"):
-    """Put a legal hold on every declared object and deny all changes to them in the bucket policy."""
+    """Put a legal hold on every declared object and deny all changes to them in the bucket policy.
+
+    Only the responder, and as always the account's root user, can lift the policy again.
+    """
 
     permissions = on_target(
         "s3:GetBucketVersioning",
@@ -118,7 +124,6 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         configuration = lock.get("ObjectLockConfiguration", {})
         return {
             "object_lock": configuration.get("ObjectLockEnabled") == "Enabled",
-            "default_retention": "Rule" in configuration,
             "versioning": versioning,
             "policy": self._policy(target),
             "held": sorted([each["key"], each["version_id"]] for each in objects if each["held"]),
@@ -127,16 +132,15 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
 
     def apply(self, target: Target, state: State) -> Change:
         """Prove the canary while changes still work, deny them, then hold and hash every version."""
-        before = state.values
-        policy, statements = self._policy(target), self._statements(target)
-        frozen, canary = has_statements(policy, statements), self._canary(target)
+        before, canary = state.values, self._canary(target)
+        frozen = has_statements(self._policy(target), self._statements(target))
         with translated(target.ref):
             if not frozen:
-                canary.place(object_lock=before["object_lock"], locked_by_default=before["default_retention"])
-                self._s3().put_bucket_policy(
-                    Bucket=_bucket(target), Policy=with_statements(policy, statements)
-                )
+                self._place(target, canary, object_lock=before["object_lock"])
+                self._deny_changes(target)
             version, controls = canary.look()
+        if frozen_by_another(self._policy(target), sid_of(self.run)):
+            controls = controls or CONTROLLED
         objects, folders = self._current(target)
         free = [each for each in objects if before["object_lock"] and not each["held"]]
         each_of(partial(self._hold, target, status="ON"), free)
@@ -157,18 +161,14 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
         """Try to change the canary in three ways, and read holds, policy and objects back."""
         canary, version = self._canary(target), change.after["canary"]["version_id"]
-        controls = change.after["canary"]["controls"]
+        controlled = change.after["canary"]["controls"] == CONTROLLED
         denied = has_statements(self._policy(target), self._statements(target))
         how = change.after["freeze"]
         return (
+            refused("overwrite the canary", canary.overwrite, controlled=controlled),
+            refused("delete the canary", canary.delete, controlled=controlled),
             refused(
-                "overwrite the canary", partial(canary.overwrite, controls), controlled="put" in controls
-            ),
-            refused("delete the canary", canary.delete, controlled="delete" in controls),
-            refused(
-                "delete the canary's version",
-                partial(canary.delete_version, version),
-                controlled="delete" in controls,
+                "delete the canary's version", partial(canary.delete_version, version), controlled=controlled
             ),
             found(
                 Method.CONFIGURATION,
@@ -179,7 +179,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         )
 
     def intact(self, target: Target, change: Change) -> Finding:
-        """Hash every frozen object again, however large."""
+        """Hash every frozen object again, however large; holds are for ``verify`` to see."""
         return self._unchanged(target, change, None)
 
     def revert(self, change: Change) -> Finding:
@@ -191,16 +191,11 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         ]
         if change.after["object_lock"]:
             each_of(partial(self._hold, target, status="OFF"), ours)
-        policy = self._policy(target)
-        wanted = restored_policy(policy, before["policy"], change.after["sid"])
         with translated(target.ref):
-            if wanted and not same_policy(policy, wanted):
-                self._s3().put_bucket_policy(Bucket=_bucket(target), Policy=wanted)
-            if policy and not wanted:
-                self._s3().delete_bucket_policy(Bucket=_bucket(target))
+            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
             left = self._canary(target).remove(object_lock=change.after["object_lock"])
         still = [each["key"] for each in each_of(partial(self._look, target), ours) if each["held"]]
-        as_before = not still and same_policy(self._policy(target), wanted)
+        as_before = lifted and not still
         return found(
             Method.CONFIGURATION,
             "holds and policy are as before" if as_before else "holds or policy differ from before",
@@ -209,11 +204,35 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             canary_left_under_default_retention=left,
         )
 
+    def _place(self, target: Target, canary: Canary, *, object_lock: bool) -> None:
+        try:
+            canary.place(object_lock=object_lock)
+        except ClientError as error:
+            another = frozen_by_another(self._policy(target), sid_of(self.run))
+            if error_code(error) not in DENIED_CODES or not another:
+                raise
+
+    def _deny_changes(self, target: Target) -> None:
+        with exclusive(target.ref):
+            text = with_statements(self._policy(target), self._statements(target))
+            self._s3().put_bucket_policy(Bucket=_bucket(target), Policy=text)
+
+    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+        s3, bucket = self._s3(), _bucket(target)
+        with exclusive(target.ref):
+            return restore_policy(
+                partial(self._policy, target),
+                lambda text: s3.put_bucket_policy(Bucket=bucket, Policy=text),
+                lambda: s3.delete_bucket_policy(Bucket=bucket),
+                before=before,
+                sid=sid,
+            )
+
     def _s3(self) -> S3Client:
         return self.access.client("s3")
 
     def _canary(self, target: Target) -> Canary:
-        return Canary(self._s3, _bucket(target), f".firebreak/{sid_of(self.run)}")
+        return Canary(self._s3, _bucket(target), f"{_OURS}/{sid_of(self.run)}")
 
     def _statements(self, target: Target) -> list[JsonObject]:
         sid, responder = sid_of(self.run), responder_arns(self.access)
@@ -272,7 +291,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 keys += [each["Key"] for each in page.get("Contents", [])]
                 if len(keys) > limit:
                     return None
-        return [key for key in keys if key != self._canary(target).key]
+        return [key for key in keys if not key.startswith(f"{_OURS}/")]
 
     def _look(self, target: Target, wanted: JsonObject) -> JsonObject:
         """One version's hold and identity; the current version when none is named."""
@@ -352,7 +371,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         now = self._look(target, {"key": frozen["key"]})
         if (now["version_id"], now["etag"]) != (frozen["version_id"], frozen["etag"]):
             return f"{frozen['key']}: the current version is another one"
-        if change.after["object_lock"] and not now["held"]:
+        if limit is not None and change.after["object_lock"] and not now["held"]:
             return f"{frozen['key']}: no legal hold"
         readable = limit is None or now["size"] <= limit
         if readable and self._hashed(target, now)["sha256"] != frozen["sha256"]:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from firebreak.errors import TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.artifacts.freeze import (
     deny,
+    exclusive,
     frozen_by_another,
     has_statements,
     refused,
     responder_arns,
+    restore_policy,
     restored,
-    restored_policy,
-    same_policy,
     sid_of,
     with_statements,
 )
@@ -48,6 +49,7 @@ _SETTINGS = (
 # Conditions that contradict each other: where a write is allowed it fails, and changes nothing.
 _NEVER = "attribute_exists(#k) AND attribute_not_exists(#k)"
 _ALLOWED = frozenset({"ConditionalCheckFailedException"})
+_ABSENT = "PolicyNotFoundException"
 
 
 class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="freeze-memory-table"):
@@ -88,17 +90,12 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
 
     def apply(self, target: Target, state: State) -> Change:
         """Try the canary writes while they still work, then freeze."""
-        policy, revision = self._policy(target)
+        policy, _ = self._policy(target)
         frozen = any(has_statements(policy, self._statements(target, proved=each)) for each in (True, False))
         with translated(target.ref):
             if not frozen:
                 works = self._writes_work(target, state.values["key"])
-                proved = works or frozen_by_another(policy, sid_of(self.run))
-                self._client().put_resource_policy(
-                    ResourceArn=target.ref,
-                    Policy=with_statements(policy, self._statements(target, proved=proved)),
-                    ExpectedRevisionId=revision or "NO_POLICY",
-                )
+                self._deny_writes(target, proved=works or frozen_by_another(policy, sid_of(self.run)))
             now = self.snapshot(target)
             if not now["recovery"]:
                 self._set_recovery(target, enabled=True, days=None)
@@ -126,20 +123,44 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
     def revert(self, change: Change) -> Finding:
         """Restore policy, protection and recovery as they were."""
         target, before = change.target, change.before
-        policy, revision = self._policy(target)
-        wanted = restored_policy(policy, before["policy"], change.after["sid"])
         with translated(target.ref):
-            if wanted and not same_policy(policy, wanted):
-                self._client().put_resource_policy(ResourceArn=target.ref, Policy=wanted)
-            if policy and not wanted:
-                self._client().delete_resource_policy(ResourceArn=target.ref, ExpectedRevisionId=revision)
+            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
             now = self.snapshot(target)
             if now["deletion_protection"] != before["deletion_protection"]:
                 self._protect(target, enabled=before["deletion_protection"])
             if now["recovery"] != before["recovery"]:
                 self._set_recovery(target, enabled=before["recovery"], days=before["recovery_days"])
-        after = self.snapshot(target)
-        return restored(after, {**before, "policy": wanted})
+        return restored(self.snapshot(target), before, policy_restored=lifted)
+
+    def _deny_writes(self, target: Target, *, proved: bool) -> None:
+        with exclusive(target.ref):
+            policy, revision = self._policy(target)
+            text = with_statements(policy, self._statements(target, proved=proved))
+            self._put_policy(target, text, revision)
+
+    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+        with exclusive(target.ref):
+            revision = self._policy(target)[1]
+            return restore_policy(
+                lambda: self._policy(target)[0],
+                lambda text: self._put_policy(target, text, revision),
+                lambda: self._client().delete_resource_policy(
+                    ResourceArn=target.ref, ExpectedRevisionId=revision
+                ),
+                before=before,
+                sid=sid,
+            )
+
+    def _put_policy(self, target: Target, text: str, revision: str) -> None:
+        """Replace exactly the policy that was read (DynamoDB API reference, PutResourcePolicy)."""
+        try:
+            self._client().put_resource_policy(
+                ResourceArn=target.ref, Policy=text, ExpectedRevisionId=revision or "NO_POLICY"
+            )
+        except ClientError as error:
+            if error_code(error) != _ABSENT:
+                raise
+            raise TransientCloudError("the policy was changed meanwhile", resource=target.ref) from error
 
     def _client(self) -> DynamoDBClient:
         return self.access.client("dynamodb")
@@ -156,7 +177,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         try:
             answer = self._client().get_resource_policy(ResourceArn=target.ref)
         except ClientError as error:
-            if error_code(error) == "PolicyNotFoundException":
+            if error_code(error) == _ABSENT:
                 return None, ""  # a table without a policy is the usual case
             with translated(target.ref):
                 raise

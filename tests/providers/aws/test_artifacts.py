@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -21,14 +22,23 @@ from providers.aws.resources import (
 
 REGION = "eu-central-1"
 ACCOUNT = "222222222222"
+FREEZES = ("aws.lock-objects", "aws.freeze-memory-table", "aws.freeze-image-repository")
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Step:
     """One measure on its one target, driven as the engine drives it, with no more rights than it asks for."""
 
-    def __init__(self, world: Any, name: str, *, access: dict[str, str] | None = None, **groups: Any) -> None:
-        workload = world.workload(**groups)
+    def __init__(
+        self,
+        world: Any,
+        name: str,
+        *,
+        access: dict[str, str] | None = None,
+        owner: str = "agent",
+        **groups: Any,
+    ) -> None:
+        workload = world.workload(**groups).model_copy(update={"id": owner})
         if access is None:
             workload = world.exactly(workload, *{name, "aws.lock-objects"})
         else:
@@ -174,6 +184,84 @@ def test_a_worker_killed_between_freeze_and_hash_goes_on(world: Any, fresh: Any)
     assert holds(step.verify(change))
     assert step.revert(change).holds
     assert step.snapshot() == before
+
+
+def test_a_bucket_with_default_retention_is_proved_too(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    s3 = make_bucket(world, bucket, lock=True)
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
+    s3.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    seed_objects(s3, bucket)
+    step = objects_step(world, bucket)
+    before = step.snapshot()
+    change = step.apply()
+    assert holds(step.verify(change))
+    released = step.revert(change)
+    assert released.holds
+    assert released.detail["canary_left_under_default_retention"] is True
+    assert step.snapshot() == before
+    assert holds(step.verify(step.apply()))
+
+
+def test_workloads_that_share_a_bucket_do_not_undo_each_other(world: Any, fresh: Any) -> None:
+    bucket = fresh("shared")
+    s3 = make_bucket(world, bucket, lock=True)
+    keys = [f"agent-{number}/prompt" for number in range(6)]
+    steps: list[Step] = []
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"be good")
+        prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/{key}", role="prompt")
+        access = steps[0].access if steps else None  # an account has one responder
+        owner = fresh("agent")
+        steps.append(Step(world, "aws.lock-objects", access=access, owner=owner, artifacts=(prompt,)))
+    states = [step.snapshot() for step in steps]
+    with ThreadPoolExecutor(6) as pool:
+        changes = list(pool.map(Step.apply, steps))
+    for step, change in zip(steps, changes, strict=True):
+        findings = step.verify(change)
+        assert holds(findings), findings
+    with ThreadPoolExecutor(6) as pool:
+        released = list(pool.map(Step.revert, steps, changes))
+    assert all(finding.holds for finding in released)
+    assert [step.snapshot() for step in steps] == states
+
+
+def test_a_second_workload_in_a_frozen_resource_joins_the_freeze(world: Any, fresh: Any) -> None:
+    bucket, table, name = fresh("shared"), fresh("memory"), fresh("agent")
+    s3 = make_bucket(world, bucket, lock=True)
+    s3.put_object(Bucket=bucket, Key="prompt", Body=b"be good")
+    make_table(world, table)
+    ecr = world.admin("ecr")
+    ecr.create_repository(repositoryName=name)
+    push(ecr, name, "prod", "approved")
+    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+    groups: dict[str, Any] = {
+        "artifacts": (
+            EcrRepository(
+                kind="ecr-repository", ref=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}", tag="prod"
+            ),
+        ),
+        "stores": (
+            S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/"),
+            DynamoDbTable(kind="dynamodb-table", ref=arn),
+        ),
+    }
+    access = world.exactly(world.workload(**groups), *FREEZES).access
+    for freeze in FREEZES:
+        first, second = (Step(world, freeze, access=access, owner=fresh("agent"), **groups) for _ in "12")
+        before = first.snapshot()
+        one = first.apply()
+        two = second.apply()
+        assert holds(first.verify(one)), freeze
+        assert holds(second.verify(two)), freeze
+        assert first.revert(one).holds
+        probes = [each for each in second.verify(two) if each.method is Method.LIVE_PROBE]
+        assert holds(tuple(probes)), freeze  # the first release leaves the second freeze in force
+        assert (second.measure.intact(second.target, two) or probes[0]).holds
+        assert second.revert(two).holds
+        assert first.snapshot()["policy"] == before["policy"], freeze
 
 
 def test_versions_are_held(world: Any, fresh: Any) -> None:
