@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -44,6 +45,7 @@ Satisfied = Callable[[JsonObject], bool]
 
 def play(folder: Path, *, as_json: bool) -> int:
     """Run the whole demo; returns 0 only when the run, the rogue agent and the evidence all agree."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing outlives this process
     shutil.rmtree(folder, ignore_errors=True)
     say("starting the embedded stack: Temporal, AWS sandbox, workers ...")
     with running(folder) as stack, rogue_agent(stack):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,8 @@ from firebreak.settings import load_settings
 from firebreak.start import cloud_queue
 
 READY_SECONDS = 60.0
-_OTHERS = ("AWS_", "FIREBREAK_")
-"""Settings of the surrounding shell that must not leak into the stack."""
+_FOREIGN = "AWS_"
+"""Credentials and profiles of the surrounding shell must not leak into the stack."""
 
 
 @contextmanager
@@ -31,12 +30,11 @@ def running(folder: Path) -> Iterator[Stack]:
 
     The process's own environment points at the stack from then on; ``folder/env`` does it for a shell.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing outlives this process
-    for name in [name for name in os.environ if name.startswith(_OTHERS)]:
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     with embedded(folder) as stack:
-        own = {name: stack.environment[name] for name in stack.environment.keys() - os.environ.keys()}
-        write_environment(folder / ENVIRONMENT_FILE, dict(sorted(own.items())))
+        own = {name: value for name, value in stack.environment.items() if os.environ.get(name) != value}
+        write_environment(folder / ENVIRONMENT_FILE, own)
         os.environ.update(own)
         asyncio.run(_ready(folder))
         yield stack

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from firebreak.cli.output import both_times, duration, plain, table, verdict_text
-from firebreak.model import Finding, Phase, Verdict
+from firebreak.model import Finding, Method, Phase, Verdict
 from firebreak.record import Awaiting, MeasureStatus, PhaseStatus, RunStatus
 
 _NARROW_TARGET = 48
@@ -64,8 +64,10 @@ def progress_line(status: RunStatus) -> str:
     """One line for logs and pipes; it changes only when the run does."""
     phase = next((each for each in status.phases if each.started_at and not each.verified_at), None)
     parts = [status.incident_id, status.workload_id]
-    if status.finished or phase is None:
+    if status.finished:
         parts.append(status.verdict.value)
+    elif phase is None:
+        parts.append("between phases" if any(each.started_at for each in status.phases) else "planning")
     else:
         proved = sum(measure.verdict is Verdict.CONTAINED for measure in phase.measures)
         parts.append(
@@ -167,8 +169,13 @@ def _measure_row(measure: MeasureStatus) -> tuple[str | Text, ...]:
 
 
 def _latest(measure: MeasureStatus) -> Finding | None:
-    """The finding that most needs reading: one that does not hold, else the newest."""
-    return min(measure.findings, key=lambda each: (each.holds, -each.observed_at.timestamp()), default=None)
+    """The finding that most needs reading: one that does not hold, else the strongest, else the newest."""
+    strength = {method: rank for rank, method in enumerate(Method)}
+    return min(
+        measure.findings,
+        key=lambda each: (each.holds, strength[each.method], -each.observed_at.timestamp()),
+        default=None,
+    )
 
 
 def _open_points(status: RunStatus) -> Iterator[RenderableType]:

@@ -1,0 +1,221 @@
+"""The command line as a user works with it: one shell runs ``up``, another one acts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from drills.sandbox.aws.client import SandboxClient
+from tests.firebreak.cli.conftest import Result
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+WORKLOAD = "support-rag-agent"
+UP_SECONDS = 120.0
+RUN_KEYS = {
+    *(
+        "incident_id",
+        "workflow_id",
+        "workload_id",
+        "cloud",
+        "mode",
+        "verdict",
+        "triggered_at",
+        "contained_at",
+    ),
+    *("elapsed_seconds", "target_seconds", "within_target", "phases", "evidence"),
+}
+PHASE_KEYS = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "deviations", "measures"}
+FINDING_KEYS = {"holds", "method", "observed", "observed_at", "detail"}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A second shell that has read the settings of ``up``."""
+
+    folder: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def sandbox(self) -> SandboxClient:
+        return SandboxClient(self.environment["AWS_ENDPOINT_URL"])
+
+    def __call__(self, *arguments: str) -> Result:
+        ended = subprocess.run(
+            [sys.executable, "-m", "firebreak", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("up")
+    log = folder / "up.log"
+    fast = {"FIREBREAK_PROOF__SPACING_SECONDS": "0.5"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "firebreak", "up", "--folder", str(folder)],
+            env={**os.environ, **fast, "PYTHONUNBUFFERED": "1"},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + UP_SECONDS
+        while "In another shell" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield Shell(folder, fast | _read(folder / "env"), process)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def contained(shell: Shell) -> Result:
+    return shell("contain", WORKLOAD, "--reason", "data leaves", "--incident", "INC-1", "--wait", "--json")
+
+
+def test_a_plan_is_shown_and_nothing_is_changed(shell: Shell) -> None:
+    since = shell.sandbox.calls().next
+    result = shell("contain", WORKLOAD, "--reason", "look", "--plan", "--json")
+    assert result.code == 0, result.stderr
+    plan = result.json
+    assert {step["phase"] for step in plan["steps"]} == {1, 2, 3, 4}
+    assert plan["refusals"] == plan["missing_permissions"] == []
+    responder = shell.sandbox.calls(since, mutating=True, principal="firebreak").calls
+    assert responder == []
+
+
+def test_doctor_finds_everything_in_place(shell: Shell) -> None:
+    result = shell("doctor", "--cloud", "aws", "--json")
+    assert result.code == 0, result.stdout
+    assert {check["outcome"] for check in result.json["checks"]} == {"ok"}
+
+
+def test_contain_prints_the_document_of_the_contract(contained: Result) -> None:
+    assert contained.code == 0, contained.stdout + contained.stderr
+    document = contained.json
+    assert set(document) >= RUN_KEYS
+    assert (document["incident_id"], document["verdict"], document["mode"]) == ("INC-1", "contained", "live")
+    assert [phase["phase"] for phase in document["phases"]] == [1, 2, 3, 4]
+    for phase in document["phases"]:
+        assert set(phase) >= PHASE_KEYS
+        for measure in phase["measures"]:
+            assert set(measure) >= {"name", "target", "change", "findings"}
+            assert measure["findings"]
+            for finding in measure["findings"]:
+                assert set(finding) >= FINDING_KEYS
+                assert finding["holds"] is True
+    starts = [phase["started_at"] for phase in document["phases"]]
+    ends = [phase["verified_at"] for phase in document["phases"]]
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+def test_progress_goes_to_standard_error_line_by_line(contained: Result) -> None:
+    assert "phase 1 identity revoke" in contained.stderr
+    assert "\x1b" not in contained.stderr + contained.stdout
+
+
+def test_the_run_is_found_by_each_of_its_names(shell: Shell, contained: Result) -> None:
+    names = [contained.json[key] for key in ("incident_id", "workflow_id", "workload_id")]
+    for name in names:
+        found = shell("status", name, "--json")
+        assert (found.code, found.json["verdict"]) == (0, "contained"), found.stderr
+    assert "contained after" in shell("status", "INC-1").stdout
+    listed = shell("status", "--json").json["runs"]
+    assert ("INC-1", "containment") in {(each["incident_id"], each["kind"]) for each in listed}
+
+
+def test_an_unknown_run_is_invalid_input(shell: Shell) -> None:
+    result = shell("status", "INC-404", "--json")
+    assert (result.code, result.json["error"]["type"]) == (2, "UsageError")
+
+
+@pytest.mark.usefixtures("contained")
+@pytest.mark.parametrize("decision", ["approve", "reject", "retry", "proceed", "stop"])
+def test_a_decision_on_an_ended_run_is_refused(shell: Shell, decision: str) -> None:
+    result = shell(decision, "INC-1", "--by", "ada", "--reason", "late", "--json")
+    assert (result.code, result.json["error"]["type"]) == (4, "GuardError")
+
+
+def test_the_evidence_is_shown_exported_and_verified(shell: Shell, contained: Result) -> None:
+    uri = contained.json["evidence"]["uri"]
+    shown = shell("evidence", "show", uri, "--json")
+    assert shown.code == 0, shown.stderr
+    assert len(shown.json["exhibits"]) > 20
+    assert shown.json["custody"][0]["seq"] == 1
+
+    package = shell.folder / "package"
+    assert shell("evidence", "export", uri, str(package)).code == 0
+    key = shell.folder / "key.pub"
+    key.write_text(_public_key(shell), encoding="utf-8")
+    verified = shell("evidence", "verify", str(package), "--trust", str(key), "--json")
+    assert (verified.code, verified.json["ok"]) == (0, True), verified.stdout
+    exhibit = next(path for path in (package / "bag" / "data").rglob("*") if path.is_file())
+    exhibit.chmod(0o600)
+    exhibit.write_bytes(exhibit.read_bytes() + b" ")
+    altered = shell("evidence", "verify", str(package), "--trust", str(key))
+    assert altered.code == 3
+    assert exhibit.name in altered.stdout
+
+
+@pytest.mark.usefixtures("contained")
+def test_a_release_takes_two_people_and_gives_the_workload_back(shell: Shell) -> None:
+    alone = shell("release", "INC-1", "--by", "ada", "--approved-by", "ada", "--json")
+    assert (alone.code, alone.json["error"]["type"]) == (4, "GuardError")
+    released = shell("release", "INC-1", "--by", "ada", "--approved-by", "grace", "--wait", "--json")
+    assert (released.code, released.json["verdict"]) == (0, "released"), released.stdout + released.stderr
+
+
+def test_permissions_are_printed_for_the_inventory(shell: Shell) -> None:
+    documents = shell("permissions", "--cloud", "aws")
+    assert documents.code == 0, documents.stderr
+    assert set(documents.json) == {"responder", "evidence", "orchestrator"}
+    one = shell("permissions", "--cloud", "aws", "--role", "responder")
+    assert one.json == documents.json["responder"]
+
+
+def test_up_leaves_nothing_behind_when_it_is_stopped(shell: Shell) -> None:
+    """Last on purpose: it ends the stack."""
+    children = psutil.Process(shell.process.pid).children(recursive=True)
+    assert len(children) >= 4
+    shell.process.send_signal(signal.SIGTERM)
+    assert shell.process.wait(60) == 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def _read(path: Path) -> dict[str, str]:
+    pairs = (word.partition("=") for word in shlex.split(path.read_text()))
+    return {name: value for name, _, value in pairs}
+
+
+def _public_key(shell: Shell) -> str:
+    program = (
+        "from firebreak.model import Cloud, Mode; from firebreak.provider import provider; "
+        "from firebreak.settings import load_settings; "
+        "print(provider(Cloud.AWS).signer(load_settings(), Mode.LIVE).public_key.keyval['public'])"
+    )
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, **shell.environment}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
