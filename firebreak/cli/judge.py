@@ -74,18 +74,16 @@ def judge(report: JsonObject, status: RunStatus) -> tuple[Judgement, ...]:
 
 
 def live_table(report: JsonObject) -> Table:
-    """The agent's channels while the run goes."""
-    rows = [
-        (
-            str(int(channel.phase)),
-            name,
-            Text("works", style="red") if channel.works else Text("stopped", style="green"),
-            f"{channel.successes} of {channel.attempts}",
-            channel.last_error,
-        )
-        for name, channel in sorted(channels(report).items(), key=lambda item: (item[1].phase, item[0]))
-    ]
-    return table(("", "the rogue agent's", "now", "succeeded", "last error"), rows)
+    """What the agent can still do, by the phase that has to end it."""
+    found = channels(report)
+    rows = []
+    for phase in Phase:
+        mine = {name: channel for name, channel in sorted(found.items()) if channel.phase is phase}
+        working = [name for name, channel in mine.items() if channel.works]
+        if mine:
+            stopped = Text(f"{len(mine) - len(working)} of {len(mine)}", style="red" if working else "green")
+            rows.append((str(int(phase)), phase.title, stopped, ", ".join(working) or "nothing"))
+    return table(("", "the rogue agent's", "ways stopped", "still works"), rows)
 
 
 def judgement_table(judgements: Sequence[Judgement]) -> Table:

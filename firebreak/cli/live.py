@@ -61,5 +61,5 @@ class _Picture:
         if self.status is None:
             return Text("starting ...", style="dim")
         below = self.aside()
-        parts = [view.live(self.status, now())]
+        parts = [view.live(self.status, now(), compact=True)]
         return Group(*parts, Text(), below) if below else Group(*parts)

@@ -37,13 +37,13 @@ class Clock:
         return cls(elapsed, status.target_seconds - elapsed, forecast)
 
 
-def live(status: RunStatus, now: datetime) -> RenderableType:
-    """Everything about a run on one screen."""
+def live(status: RunStatus, now: datetime, *, compact: bool = False) -> RenderableType:
+    """Everything about a run; compact, so that it fits a screen: measures of the phases in progress only."""
     return Group(
         _headline(status),
         _clock_line(status, Clock.read(status, now)),
         Text(),
-        _phases(status, now),
+        _phases(status, now, compact=compact),
         *_open_points(status),
         *_ending(status),
     )
@@ -129,15 +129,22 @@ def _clock_line(status: RunStatus, clock: Clock) -> RenderableType:
     return line
 
 
-def _phases(status: RunStatus, now: datetime) -> Table:
+def _phases(status: RunStatus, now: datetime, *, compact: bool = False) -> Table:
     rows: list[tuple[str | Text, ...]] = []
     for phase in status.phases:
         rows.append(_phase_row(phase, now))
-        rows.extend(_measure_row(measure) for measure in phase.measures)
-        rows.extend(
-            ("", "", Text(plain(f"deviation: {each}"), style="yellow"), "", "") for each in phase.deviations
-        )
+        if not compact or _is_in_progress(phase):
+            rows.extend(_measure_row(measure) for measure in phase.measures)
+        rows.extend(_deviation_row(each) for each in phase.deviations)
     return table(("", "verdict", "phase, measure and target", "time", "latest finding"), rows)
+
+
+def _deviation_row(deviation: str) -> tuple[str | Text, ...]:
+    return ("", "", Text(plain(f"deviation: {deviation}"), style="yellow"), "", "")
+
+
+def _is_in_progress(phase: PhaseStatus) -> bool:
+    return phase.started_at is not None and phase.verdict is not Verdict.CONTAINED
 
 
 def _phase_row(phase: PhaseStatus, now: datetime) -> tuple[str | Text, ...]:
@@ -150,8 +157,13 @@ def _phase_row(phase: PhaseStatus, now: datetime) -> tuple[str | Text, ...]:
         verdict_text(phase.verdict),
         Text(phase.title.upper(), style="bold"),
         time,
-        "",
+        _proved(phase) if phase.started_at else "",
     )
+
+
+def _proved(phase: PhaseStatus) -> str:
+    count = sum(measure.verdict is Verdict.CONTAINED for measure in phase.measures)
+    return f"{count} of {len(phase.measures)} measures proved"
 
 
 def _measure_row(measure: MeasureStatus) -> tuple[str | Text, ...]:

@@ -88,6 +88,15 @@ def test_a_run_in_progress_shows_phase_measure_finding_and_clock() -> None:
     assert "left 13:30" in screen
 
 
+def test_the_compact_view_lists_the_measures_of_the_phase_in_progress_only() -> None:
+    done = phase(1, started=0, verified=5, measures=(measure(Verdict.CONTAINED),))
+    going = phase(2, started=5, measures=(measure(Verdict.PENDING),))
+    status = run(done, going, phase(3), phase(4))
+    assert text(view.live(status, at(9))).count("aws.deny-all") == 2
+    assert text(view.live(status, at(9), compact=True)).count("aws.deny-all") == 1
+    assert "1 of 1 measures proved" in text(view.live(status, at(9), compact=True))
+
+
 def test_the_finding_that_does_not_hold_is_the_one_shown() -> None:
     findings = (finding("denied", holds=True, seconds=9), finding("still allowed", holds=False, seconds=5))
     screen = text(
