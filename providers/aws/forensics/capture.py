@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from firebreak.errors import EvidenceError
+from firebreak.evidence.vault import Vault
 from firebreak.measure import Context, found, now
 from firebreak.model import Change, Exhibit, Finding, JsonObject, Method, State, Stored, Target
 from providers.aws.session import AwsAccess, AwsMeasure
@@ -26,6 +27,9 @@ _LISTED = 40
 """Parts that progress names one by one; older ones are kept in lists in the vault."""
 _TRIED = 20
 """Exhibits whose deletion is attempted; of more, the first, the last and a choice between them."""
+
+_REMEMBERED = 8192
+_counted: dict[Stored, int] = {}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Parts:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._copies: list[Exhibit] = []
-        self._reached = self.position
+        self.reached = self.position
+        """The position behind the last page, stored or not."""
 
     def add(self, page: Page) -> None:
         """Take a page; what fills a part is locked in the vault at once."""
@@ -68,7 +73,7 @@ class Parts:
         self._buffer += lines
         self._buffered += size
         self._copies += page.copies
-        self._reached = page.position
+        self.reached = page.position
         if page.flush or self._buffered > PART_BYTES:
             self._flush()
         self._report()
@@ -91,7 +96,7 @@ class Parts:
         self._listed += [*self._copies, self._exhibit(key, stored)]
         self.records += len(self._buffer)
         self._buffer, self._buffered, self._copies = [], 0, []
-        self.position = self._reached
+        self.position = self.reached
         if len(self._listed) > _LISTED:
             self._put_list()
 
@@ -154,7 +159,7 @@ class Capture(AwsMeasure):
             changed=True,
             records=parts.records,
             window=[self.run.window_started_at.isoformat(), now().isoformat()],
-            **self.notes(target, parts.position),
+            **self.notes(target, parts.reached),
         )
         return change.model_copy(update={"exhibits": exhibits})
 
@@ -178,7 +183,7 @@ class Capture(AwsMeasure):
         records, size = 0, 0
         try:
             for exhibit in change.exhibits:
-                lines = self._count(exhibit.stored)
+                lines = _count(self.context.vault, exhibit.stored)
                 records += lines if exhibit.evidence_id.endswith(".jsonl") else 0
                 size += exhibit.stored.size
         except EvidenceError as error:
@@ -190,9 +195,6 @@ class Capture(AwsMeasure):
             holds=bool(change.exhibits) and records == expected,
             bytes=size,
         )
-
-    def _count(self, stored: Stored) -> int:
-        return sum(chunk.count(b"\n") for chunk in self.context.vault.read(stored))
 
     def _locked(self, change: Change) -> Finding:
         tried = _sample(change.exhibits, self.run.incident_id)
@@ -208,6 +210,21 @@ class Capture(AwsMeasure):
             holds=True,
             answer=findings[0].observed,
         )
+
+
+def _count(vault: Vault, stored: Stored) -> int:
+    """Read a locked version once, which checks its hash, and count its lines.
+
+    It cannot change any more, so later observations of this process need not read a gigabyte again.
+    """
+    known = _counted.get(stored)
+    if known is not None:
+        return known
+    lines = sum(chunk.count(b"\n") for chunk in vault.read(stored))
+    if len(_counted) >= _REMEMBERED:
+        _counted.clear()
+    _counted[stored] = lines
+    return lines
 
 
 def evidence_id(key: str) -> str:

@@ -77,13 +77,15 @@ class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTUR
             with translated(entity):
                 answer = self._client().get_investigation(GraphArn=graph, InvestigationId=investigation)
             states[entity] = answer["Status"]
-        sound = all(each in {"RUNNING", "SUCCESSFUL"} for each in states.values())
+        missing = sorted(set(self._entities()) - set(states))
+        sound = not missing and all(each in {"RUNNING", "SUCCESSFUL"} for each in states.values())
         return (
             found(
                 Method.CONFIGURATION,
                 f"{len(states)} investigations: {', '.join(sorted(set(states.values()))) or 'none'}",
                 holds=sound,
                 states=states,
+                identities_without_investigation=missing,
             ),
         )
 
