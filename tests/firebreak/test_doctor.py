@@ -1,0 +1,61 @@
+"""What is broken is named with its remedy; the sound case is tested against the embedded stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firebreak.doctor import Examination, Outcome, examine
+from firebreak.model import Cloud
+from tests.firebreak.test_inventory import WHOLE
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sound inventory, and no Temporal server."""
+    (tmp_path / "workloads.yaml").write_text(WHOLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+
+
+def outcomes(made: Examination) -> dict[str, Outcome]:
+    return {check.name: check.outcome for check in made.checks}
+
+
+async def test_a_missing_server_fails_and_what_needs_it_is_skipped() -> None:
+    made = await examine(None)
+    assert outcomes(made) == {
+        "import names": Outcome.OK,
+        "settings": Outcome.OK,
+        "inventory": Outcome.OK,
+        "temporal": Outcome.FAILED,
+        "workers": Outcome.SKIPPED,
+        "clouds": Outcome.SKIPPED,
+    }
+    failed = next(check for check in made.checks if check.outcome is Outcome.FAILED)
+    assert "127.0.0.1:1" in failed.detail
+    assert "TEMPORAL_ADDRESS" in failed.remedy
+    assert made.exit_code == 1
+
+
+async def test_a_malformed_setting_ends_the_examination(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREBREAK_GUARD__MAX_TARGETS", "none")
+    made = await examine(None)
+    assert outcomes(made)["settings"] is Outcome.FAILED
+    assert outcomes(made)["everything else"] is Outcome.SKIPPED
+    assert made.exit_code == 2
+
+
+async def test_an_unusable_inventory_is_invalid_input(tmp_path: Path) -> None:
+    (tmp_path / "workloads.yaml").write_text("version: 1\n")
+    made = await examine(None)
+    assert outcomes(made)["inventory"] is Outcome.FAILED
+    assert made.exit_code == 2
+
+
+async def test_a_missing_evidence_store_is_named_by_its_setting() -> None:
+    made = await examine(Cloud.AWS)
+    failed = {check.name: check.detail for check in made.checks if check.outcome is Outcome.FAILED}
+    assert "FIREBREAK_EVIDENCE__STORE" in failed["evidence store"]
+    assert outcomes(made)["credentials and permissions"] is Outcome.SKIPPED
