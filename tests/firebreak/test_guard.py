@@ -1,0 +1,100 @@
+"""Every reason to refuse, each alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from firebreak.guard import Candidate, refusals
+from firebreak.measure import Measure
+from firebreak.model import Cloud, Mode, Phase, Run, Target, Workload
+from firebreak.settings import GuardSettings
+from firebreak.measure import now
+
+ACCOUNT = "222222222222"
+
+
+def measure_of(phase: Phase) -> type[Measure[Any]]:
+    """A measure's class, as far as the guard looks at it."""
+    return type("Named", (Measure,), {"phase": phase, "name": f"aws.step-{int(phase)}"})
+
+
+def run_of(mode: Mode = Mode.LIVE, **fields: Any) -> Run:
+    workload = Workload(id="agent", cloud=Cloud.AWS, account=ACCOUNT, region="eu-central-1", **fields)
+    return Run(incident_id="INC-1", mode=mode, workload=workload, triggered_at=now())
+
+
+def candidate(
+    phase: int, ref: str = "", account: str = ACCOUNT, radius: tuple[str, ...] = ()
+) -> Candidate:
+    target = Target(kind="iam-role", ref=ref or f"target-{phase}", account=account, region="eu-central-1")
+    return measure_of(Phase(phase)), target, radius
+
+
+WHOLE = tuple(candidate(phase) for phase in range(1, 5))
+
+
+def refused(*candidates: Candidate, run: Run | None = None, **guard: Any) -> tuple[str, ...]:
+    return refusals(run or run_of(), candidates, ("firebreak-responder",), GuardSettings(**guard))
+
+
+def test_a_plain_plan_is_not_refused() -> None:
+    assert refused(*WHOLE) == ()
+
+
+def test_a_drill_outside_the_sandbox_is_refused() -> None:
+    drill = run_of(Mode.DRILL)
+    assert "is not listed in FIREBREAK_GUARD__SANDBOX_ACCOUNTS" in refused(*WHOLE, run=drill)[0]
+    assert refused(*WHOLE, run=drill, sandbox_accounts=(ACCOUNT,)) == ()
+
+
+def test_more_targets_than_allowed_are_refused_and_one_target_of_two_measures_counts_once() -> None:
+    assert refused(*WHOLE, max_targets=3) == (
+        "4 targets exceed the limit of 3 (FIREBREAK_GUARD__MAX_TARGETS): "
+        "check the inventory, or raise the limit knowingly",
+    )
+    assert refused(*WHOLE, candidate(1), max_targets=4) == ()
+
+
+def test_firebreaks_own_principal_is_never_a_target() -> None:
+    assert refused(*WHOLE, candidate(1, "firebreak-responder")) == (
+        "aws.step-1 would act on Firebreak's own principal firebreak-responder",
+    )
+
+
+def test_a_protected_principal_is_never_a_target() -> None:
+    reasons = refused(*WHOLE, candidate(1, "break-glass"), protected_principals=("break-glass",))
+    assert reasons == ("aws.step-1 would act on the protected principal break-glass",)
+
+
+def test_a_target_in_another_account_is_refused() -> None:
+    assert refused(*WHOLE, candidate(2, "subnet-1", account="999999999999")) == (
+        f"aws.step-2 would act on subnet-1 in account 999999999999, but agent lives in {ACCOUNT}",
+    )
+
+
+@pytest.mark.parametrize(("allowed", "count"), [(0, 1), (1, 1), (2, 0)])
+def test_a_shared_target_is_refused_beyond_the_declared_blast_radius(allowed: int, count: int) -> None:
+    shared = candidate(1, "role", radius=("billing", "search"))
+    reasons = refused(*WHOLE, shared, run=run_of(max_blast_radius=allowed))
+    assert len(reasons) == count
+    assert all("billing, search" in reason and "session_names" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("phase", "group"), [(1, "identities"), (2, "network"), (3, "artifacts"), (4, "evidence_sources")]
+)
+def test_a_phase_without_steps_is_refused_unless_the_workload_says_why(phase: int, group: str) -> None:
+    others = tuple(each for each in WHOLE if each[0].phase is not Phase(phase))
+    reasons = refused(*others)
+    assert len(reasons) == 1
+    assert Phase(phase).title in reasons[0]
+    assert group in reasons[0]
+    assert refused(*others, run=run_of(without={group: "it has none"})) == ()
+
+
+def test_every_reason_is_named_once() -> None:
+    twice = candidate(1, "firebreak-responder", account="999999999999")
+    reasons = refused(*WHOLE, twice, twice, max_targets=1, run=run_of(Mode.DRILL))
+    assert len(reasons) == 4
