@@ -70,7 +70,6 @@ class FreezeImageRepository(
 
     permissions = on_target(
         "ecr:DescribeRepositories",
-        "ecr:DescribeImages",
         "ecr:BatchGetImage",
         "ecr:GetRepositoryPolicy",
         "ecr:SetRepositoryPolicy",
