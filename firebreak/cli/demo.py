@@ -23,7 +23,7 @@ from firebreak.cli import exit as codes
 from firebreak.cli import view
 from firebreak.cli.judge import Judgement, channels, judge, judgement_table, live_table
 from firebreak.cli.live import showing
-from firebreak.cli.output import emit, say, show
+from firebreak.cli.output import emit, say, show, shown_path, this_command
 from firebreak.cli.session import connected, watch
 from firebreak.cli.stack import running
 from firebreak.errors import FirebreakError
@@ -173,6 +173,7 @@ def _present(status: RunStatus, judgements: Sequence[Judgement], report: Report 
     outcome = (
         f"verified offline, {report.exhibits} exhibits" if report.ok else f"{len(report.problems)} problems"
     )
-    click.echo(f"evidence package: {package} ({outcome})")
-    key = shlex.quote(str(package.parent / "signing-key.pub"))
-    click.echo(f"check it yourself: firebreak evidence verify {shlex.quote(str(package))} --trust {key}")
+    shown, key = shown_path(package), shown_path(package.parent / "signing-key.pub")
+    click.echo(f"evidence package: {shown} ({outcome})")
+    command = f"{this_command()} evidence verify {shlex.quote(shown)} --trust {shlex.quote(key)}"
+    click.echo(f"check it yourself: {command}")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -63,6 +67,20 @@ def emit(document: Any) -> None:
 def plain(text: str) -> str:
     """Text from the cloud or an alert without anything that a terminal would obey."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def this_command() -> str:
+    """How to call ``firebreak`` from the shell that this process was called from."""
+    beside = Path(sys.executable).with_name("firebreak")
+    if shutil.which("firebreak") or not beside.exists():
+        return "firebreak"
+    return shlex.quote(shown_path(beside))
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be typed here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def verdict_text(verdict: Verdict) -> Text:

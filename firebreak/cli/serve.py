@@ -13,7 +13,7 @@ import click
 
 from firebreak import logs
 from firebreak.cli.options import clouds_here
-from firebreak.cli.output import json_option
+from firebreak.cli.output import json_option, this_command
 from firebreak.errors import UsageError
 from firebreak.settings import load_settings
 
@@ -60,7 +60,7 @@ def up(folder: Path) -> None:
         click.echo(f"AWS sandbox {made.sandbox.url}")
         click.echo("In another shell:")
         click.echo(f"  set -a; . {folder}/env; set +a")
-        click.echo(f'  firebreak contain {workload} --reason "suspicious egress" --wait')
+        click.echo(f'  {this_command()} contain {workload} --reason "suspicious egress" --wait')
         stop.wait()
 
 
