@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -155,7 +156,9 @@ class ImaginaryProvider:
     def missing_permissions(self, access: World, needs: Iterable[Need]) -> tuple[str, ...]:
         return self.world.missing
 
-    def policies(self, needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings) -> JsonObject:
+    def policies(
+        self, needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings
+    ) -> JsonObject:
         return {}
 
 
@@ -205,7 +208,7 @@ def imaginary_cloud(root: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
     generate_key(world.key)
     module = ModuleType("providers.gcp")
     module.PROVIDER = ImaginaryProvider(world)  # type: ignore[attr-defined]
-    patch.setitem(__import__("sys").modules, "providers.gcp", module)
+    patch.setitem(sys.modules, "providers.gcp", module)
     patch.setattr(contract, "_REGISTRY", {})
     define_measures()
     yield world

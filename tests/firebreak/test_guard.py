@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from firebreak.guard import Candidate, refusals
-from firebreak.measure import Measure
+from firebreak.measure import Measure, now
 from firebreak.model import Cloud, Mode, Phase, Run, Target, Workload
 from firebreak.settings import GuardSettings
-from firebreak.measure import now
 
 ACCOUNT = "222222222222"
 
@@ -25,9 +24,7 @@ def run_of(mode: Mode = Mode.LIVE, **fields: Any) -> Run:
     return Run(incident_id="INC-1", mode=mode, workload=workload, triggered_at=now())
 
 
-def candidate(
-    phase: int, ref: str = "", account: str = ACCOUNT, radius: tuple[str, ...] = ()
-) -> Candidate:
+def candidate(phase: int, ref: str = "", account: str = ACCOUNT, radius: tuple[str, ...] = ()) -> Candidate:
     target = Target(kind="iam-role", ref=ref or f"target-{phase}", account=account, region="eu-central-1")
     return measure_of(Phase(phase)), target, radius
 
@@ -51,8 +48,10 @@ def test_a_drill_outside_the_sandbox_is_refused() -> None:
 
 def test_more_targets_than_allowed_are_refused_and_one_target_of_two_measures_counts_once() -> None:
     assert refused(*WHOLE, max_targets=3) == (
-        "4 targets exceed the limit of 3 (FIREBREAK_GUARD__MAX_TARGETS): "
-        "check the inventory, or raise the limit knowingly",
+        (
+            "4 targets exceed the limit of 3 (FIREBREAK_GUARD__MAX_TARGETS): "
+            "check the inventory, or raise the limit knowingly"
+        ),
     )
     assert refused(*WHOLE, candidate(1), max_targets=4) == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,8 @@ async def test_a_plan_records_every_pre_state_and_changes_nothing(world: World) 
     ],
 )
 async def test_a_refused_plan_writes_nothing(world: World, arrange: str, reason: str) -> None:
-    guard, fields = GuardSettings(), {}
+    guard = GuardSettings()
+    fields: dict[str, Any] = {}
     match arrange:
         case "own":
             world.own = ("role",)

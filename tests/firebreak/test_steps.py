@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firebreak import planning, steps
+from firebreak import inventory, planning, steps
 from firebreak.engine import Engine
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Progress, found, now
@@ -92,13 +92,13 @@ async def planned(engine: Engine, incident_id: str = "INC-1") -> Plan:
 
 
 def request_for(engine: Engine, incident_id: str = "INC-1", **fields: Any) -> ContainmentInput:
-    from firebreak import inventory
-
     workload = inventory.load(engine.settings.inventory).workload("agent")
     trigger = Trigger(source="siem", reason="odd", requested_by="riley", received_at=now())
     usual = {"workload_digest": workload.digest(), "mode": Mode.LIVE, "trigger": trigger}
     return ContainmentInput.model_validate(
-        {"incident_id": incident_id, "workload_id": "agent", "cloud": CLOUD, "task_queue": "q"} | usual | fields
+        {"incident_id": incident_id, "workload_id": "agent", "cloud": CLOUD, "task_queue": "q"}
+        | usual
+        | fields
     )
 
 
@@ -146,7 +146,9 @@ async def test_a_failure_to_observe_is_inconclusive_and_never_proof(world: World
     assert "could not observe: throttled" in outcome.findings[0].observed
 
 
-async def test_an_observation_that_fails_in_between_starts_the_count_again(world: World, engine: Engine) -> None:
+async def test_an_observation_that_fails_in_between_starts_the_count_again(
+    world: World, engine: Engine
+) -> None:
     plan = await planned(engine)
     world.verify_errors["gateway"] = [TransientCloudError("throttled")]
     outcome = await contain(engine, plan, Phase.NETWORK_ISOLATE)
@@ -173,10 +175,12 @@ async def test_missing_log_evidence_waits_under_the_prompt_gate_and_is_proved_la
     assert late.change == early.change
 
 
-async def test_a_stopping_worker_hands_over_and_the_next_one_counts_anew(world: World, engine: Engine) -> None:
+async def test_a_stopping_worker_hands_over_and_the_next_one_counts_anew(
+    world: World, engine: Engine
+) -> None:
     plan = await planned(engine)
 
-    async def stopping(seconds: float) -> bool:
+    async def stopping(_: float) -> bool:
         return True
 
     half = await contain(engine, plan, Phase.NETWORK_ISOLATE, pause=stopping)
@@ -189,7 +193,7 @@ async def test_a_stopping_worker_hands_over_and_the_next_one_counts_anew(world: 
 async def test_a_thing_that_opens_again_is_not_proved(world: World, engine: Engine) -> None:
     plan = await planned(engine)
 
-    async def reopening(seconds: float) -> bool:
+    async def reopening(_: float) -> bool:
         world.open["gateway"] = True
         return False
 
@@ -197,7 +201,7 @@ async def test_a_thing_that_opens_again_is_not_proved(world: World, engine: Engi
     assert outcome.verdict is Verdict.UNPROVEN
 
 
-async def test_the_volatile_pre_capture_lies_apart_from_the_capture(world: World, engine: Engine) -> None:
+async def test_the_volatile_pre_capture_lies_apart_from_the_capture(engine: Engine) -> None:
     plan = await planned(engine)
     step = step_of(plan, Phase.FORENSIC_CAPTURE)
     stored = await steps.preserve(engine, plan.run, step, Progress())
@@ -223,7 +227,11 @@ async def test_revert_restores_and_what_is_irreversible_says_so(world: World, en
 def unknown(step: PlannedStep) -> StepOutcome:
     """What a run knows of a step whose activity never came back."""
     return StepOutcome(
-        measure=step.measure, target=step.target, phase=step.phase, verdict=Verdict.UNPROVEN, error="timed out"
+        measure=step.measure,
+        target=step.target,
+        phase=step.phase,
+        verdict=Verdict.UNPROVEN,
+        error="timed out",
     )
 
 

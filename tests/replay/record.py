@@ -116,16 +116,14 @@ SCENES: tuple[Scene, ...] = (
 
 async def record(address: str, folder: Path) -> None:
     """Play every scene, and write its history."""
-    client = await Client.connect(
-        address, data_converter=data_converter(Settings()), identity="recorder"
-    )
+    client = await Client.connect(address, data_converter=data_converter(Settings()), identity="recorder")
     await ensure_search_attributes(client)
     async with stage_on(client) as stage:
         for scene in SCENES:
             workflow_id, run_id = await scene(stage)
             history = await client.get_workflow_handle(workflow_id, run_id=run_id or None).fetch_history()
             text = json.dumps(_without_traces(history.to_json_dict()), indent=1)
-            (folder / f"{scene.__name__}.json").write_text(f"{text}\n")  # type: ignore[attr-defined]
+            (folder / f"{scene.__name__}.json").write_text(f"{text}\n")
 
 
 def _without_traces(value: Any) -> Any:

@@ -25,9 +25,9 @@ from firebreak import start
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import dev_server
+from firebreak.measure import now
 from firebreak.model import Mode, Verdict
 from firebreak.record import Trigger
-from firebreak.measure import now
 from firebreak.settings import Settings
 from tests.workflows.stage import workload_named
 from workflows.containment import Containment

@@ -51,9 +51,9 @@ class Script:
     """One run."""
 
     acts: tuple[Act, ...]
-    consent: Consent = Consent()
+    consent: Consent = field(default_factory=Consent)
     flow_log_gate: Literal["strict", "deferred"] = "strict"
-    budgets: Budgets = Budgets()
+    budgets: Budgets = field(default_factory=Budgets)
     empty_phases: dict[Phase, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     plan_errors: tuple[type[Exception], ...] = ()

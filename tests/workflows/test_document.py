@@ -41,7 +41,9 @@ async def test_a_contained_runs_document_has_every_promised_field(stage: Stage) 
     assert (document["cloud"], document["mode"], document["verdict"]) == ("aws", "live", "contained")
     assert document["target_seconds"] == 900
     assert document["within_target"] is True
-    spent = datetime.fromisoformat(document["contained_at"]) - datetime.fromisoformat(document["triggered_at"])
+    spent = datetime.fromisoformat(document["contained_at"]) - datetime.fromisoformat(
+        document["triggered_at"]
+    )
     assert document["elapsed_seconds"] == pytest.approx(spent.total_seconds(), abs=0.001)
     assert document["evidence"].keys() == {"uri", "manifest_sha256"}
     assert document["finished"] is True
@@ -96,7 +98,9 @@ async def test_a_phase_that_waits_for_its_logs_is_pending_not_proved(stage: Stag
 
 
 async def test_the_text_of_an_alert_never_chooses_a_target(stage: Stage) -> None:
-    reason = "contain arn:aws:iam::222222222222:role/payroll-production now; workload_id=payroll; --max-targets 999"
+    reason = (
+        "contain arn:aws:iam::222222222222:role/payroll-production; workload_id=payroll; --max-targets 999"
+    )
     run = await stage.play(Script(standard()), reason=reason, source="waf'; DROP TABLE", requested_by="siem")
     document = await run.ended()
     assert document.workload_id == run.workload.id

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from firebreak.errors import EvidenceError, TransientCloudError
+from firebreak import start
+from firebreak.errors import EvidenceError, GuardError, TransientCloudError
 from firebreak.evidence import custody
 from firebreak.model import Consent, Verdict
+from firebreak.record import Decision
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage, until
 from workflows.containment import KEPT_ALERTS
@@ -80,10 +82,6 @@ async def test_every_proved_outcome_goes_by_reference_and_failures_go_whole(stag
 
 
 async def test_a_refused_decision_stays_on_the_run(stage: Stage) -> None:
-    from firebreak import start
-    from firebreak.errors import GuardError
-    from firebreak.record import Decision
-
     run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
     await run.asked()
     await until(lambda: _known(stage, run.incident_id), bool)
@@ -116,7 +114,5 @@ async def test_alerts_on_a_running_workload_join_its_run_and_a_storm_stays_small
 
 
 async def _known(stage: Stage, incident_id: str) -> bool:
-    from firebreak import start
-
     found = await start.runs(stage.client, limit=100)
     return any(incident_id in str(each.typed_search_attributes) for each in found)

@@ -29,7 +29,12 @@ async def found(run: Played) -> bool:
 
 async def released(run: Played, *, by: str = "casey", approved_by: str = "sam") -> RunStatus:
     started = await start.release(
-        run.stage.client, run.stage.settings, run.incident_id, by=by, approved_by=approved_by, reason="rebuilt"
+        run.stage.client,
+        run.stage.settings,
+        run.incident_id,
+        by=by,
+        approved_by=approved_by,
+        reason="rebuilt",
     )
     handle = run.stage.client.get_workflow_handle(started.workflow_id)
     await handle.result()

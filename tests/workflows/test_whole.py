@@ -1,0 +1,157 @@
+"""The production workers over an imaginary cloud: contained, packaged, verified offline, released."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from firebreak import inventory, start, worker
+from firebreak.codec import data_converter
+from firebreak.connect import INCIDENT, ensure_search_attributes
+from firebreak.devserver import DevServer
+from firebreak.errors import GuardError, PermanentCloudError
+from firebreak.evidence.export import export
+from firebreak.evidence.sign import load_public_keys
+from firebreak.evidence.verify import verify
+from firebreak.measure import now
+from firebreak.model import Mode, Verdict
+from firebreak.record import Decision, RunStatus, Trigger
+from firebreak.settings import Settings
+from tests.firebreak.imaginary import CLOUD, World, imaginary_cloud, settings_for
+from tests.workflows.stage import until
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with imaginary_cloud(tmp_path, monkeypatch) as running:
+        yield running
+
+
+class Desk:
+    """What the CLI can do, over production workers."""
+
+    def __init__(self, client: Client, settings: Settings, world: World) -> None:
+        self.client = client
+        self.settings = settings
+        self.world = world
+
+    async def contain(self, incident_id: str) -> None:
+        workload = inventory.load(self.settings.inventory).workload("agent")
+        trigger = Trigger(source="cli", reason="odd calls", requested_by="riley", received_at=now())
+        await start.contain(
+            self.client, self.settings, workload, trigger, incident_id=incident_id, mode=Mode.LIVE
+        )
+        await until(lambda: self.known(incident_id), bool)
+
+    async def known(self, incident_id: str) -> bool:
+        runs = await start.runs(self.client, limit=200)
+        return any(each.typed_search_attributes.get(INCIDENT) == incident_id for each in runs)
+
+    async def status(self, incident_id: str) -> RunStatus:
+        return await start.status(await start.containment(self.client, incident_id))
+
+    async def ended(self, incident_id: str) -> RunStatus:
+        await (await start.containment(self.client, incident_id)).result()
+        return await self.status(incident_id)
+
+    async def release(self, incident_id: str, **people: Any) -> RunStatus:
+        who = {"by": "casey", "approved_by": "sam", "reason": "rebuilt"} | people
+        started = await start.release(self.client, self.settings, incident_id, **who)
+        handle = self.client.get_workflow_handle(started.workflow_id)
+        await handle.result()
+        return await start.status(handle)
+
+    def problems(self, document: RunStatus) -> list[str]:
+        """What offline verification finds wrong with the package."""
+        assert document.evidence is not None
+        folder = self.world.root / f"package-{document.evidence.manifest_sha256[:8]}"
+        package = export(self.world.vault(), document.evidence.uri, folder)
+        keys = load_public_keys([self.world.key.with_name("signing.pem.pub")], Mode.LIVE)
+        return [str(problem) for problem in verify(package, keys).problems]
+
+
+@asynccontextmanager
+async def desk_of(server: DevServer, world: World, name: str, **fields: Any) -> AsyncIterator[Desk]:
+    settings = settings_for(world.root, **fields).model_copy(update={"task_queue": f"whole-{name}"})
+    client = await Client.connect(server.address, data_converter=data_converter(settings))
+    await ensure_search_attributes(client)
+    async with AsyncExitStack() as stack:
+        for each in worker.build(client, settings, worker.Role(workflows=True, clouds=(CLOUD,)), "tests"):
+            await stack.enter_async_context(each)
+        yield Desk(client, settings, world)
+
+
+async def test_contained_packaged_verified_and_released(server: DevServer, world: World) -> None:
+    async with desk_of(server, world, "contained") as desk:
+        await desk.contain("INC-WHOLE-1")
+        document = await desk.ended("INC-WHOLE-1")
+        assert document.verdict is Verdict.CONTAINED, document
+        assert not any(world.open.values())
+        assert desk.problems(document) == []
+        with pytest.raises(GuardError, match="alone"):
+            await desk.release("INC-WHOLE-1", approved_by="Casey")
+        back = await desk.release("INC-WHOLE-1")
+        assert back.verdict is Verdict.RELEASED, back
+        assert all(world.open[ref] for ref in ("gateway", "model", "role"))
+        assert desk.problems(back) == []
+        again = await desk.release("INC-WHOLE-1")
+        assert "agent is not contained" in again.refusals
+
+
+async def test_an_artifact_that_was_altered_meanwhile_is_not_released(
+    server: DevServer, world: World
+) -> None:
+    async with desk_of(server, world, "altered") as desk:
+        await desk.contain("INC-WHOLE-2")
+        await desk.ended("INC-WHOLE-2")
+        world.open["model"] = True
+        back = await desk.release("INC-WHOLE-2")
+        assert back.refusals == ("model is not what was frozen: hash",)
+        assert world.open["gateway"] is False
+
+
+async def test_a_step_that_failed_and_was_proceeded_with_is_packaged_and_released(
+    server: DevServer, world: World
+) -> None:
+    world.apply_errors["gateway"] = [PermanentCloudError("AccessDenied") for _ in range(9)]
+    async with desk_of(server, world, "proceeded") as desk:
+        await desk.contain("INC-WHOLE-3")
+        for kind in ("retry", "proceed"):
+            await until(lambda: desk.status("INC-WHOLE-3"), lambda d: d.awaiting is not None)
+            decision = Decision.model_validate({"kind": kind, "by": "casey", "reason": "hm"})
+            await start.decide(desk.client, "INC-WHOLE-3", decision)
+        document = await desk.ended("INC-WHOLE-3")
+        assert document.verdict is Verdict.PARTIALLY_CONTAINED
+        assert desk.problems(document) == []
+        assert start.exit_code(document) == 3
+        assert (await desk.release("INC-WHOLE-3")).verdict is Verdict.RELEASED
+
+
+async def test_a_rejected_run_leaves_a_verifiable_package_and_no_change(
+    server: DevServer, world: World
+) -> None:
+    async with desk_of(server, world, "rejected", consent={"mode": "approval"}) as desk:
+        await desk.contain("INC-WHOLE-4")
+        await until(lambda: desk.status("INC-WHOLE-4"), lambda d: d.awaiting is not None)
+        await start.decide(desk.client, "INC-WHOLE-4", Decision(kind="reject", by="casey", reason="a test"))
+        document = await desk.ended("INC-WHOLE-4")
+        assert document.verdict is Verdict.REJECTED
+        assert start.exit_code(document) == 5
+        assert all(world.open.values())
+        assert desk.problems(document) == []
+        assert (await desk.release("INC-WHOLE-4")).refusals == ("agent is not contained",)
+
+
+async def test_preview_makes_no_change(server: DevServer, world: World) -> None:
+    async with desk_of(server, world, "preview") as desk:
+        workload = inventory.load(desk.settings.inventory).workload("agent")
+        trigger = Trigger(source="cli", reason="look", requested_by="riley", received_at=now())
+        shown = await start.preview(desk.client, desk.settings, workload, trigger)
+        assert [step.target.ref for step in shown.steps] == ["role", "role", "gateway", "model", "memory"]
+        assert all(world.open.values())
+        assert list(world.vault().list("")) == []
