@@ -358,9 +358,10 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         differences = each_of(partial(self._difference, target, change, limit), frozen)
         wrong = [each for each in differences if each]
         rehashed = sum(limit is None or each["size"] <= limit for each in frozen)
+        named = f"{len(wrong)} of {len(frozen)} objects differ: {'; '.join(wrong[:3])}"
         return found(
             Method.CONFIGURATION,
-            f"{len(wrong)} of {len(frozen)} objects differ" if wrong else f"{len(frozen)} objects as frozen",
+            named if wrong else f"{len(frozen)} objects as frozen",
             holds=not wrong,
             differences=wrong[:20],
             rehashed=rehashed,
