@@ -7,9 +7,10 @@ evidence store.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import AwareDatetime
 
@@ -20,6 +21,8 @@ from firebreak.guard import GROUP_OF_PHASE, Candidate, refusals
 from firebreak.measure import Context, Measure, measures, now
 from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
 from firebreak.record import ContainmentInput, Plan, PlannedStep, RunRef
+
+T = TypeVar("T")
 
 ACTIVE = ("containing", "contained")
 """Marker states in which a workload's present state is ours, not its own."""
@@ -144,36 +147,67 @@ def _run(request: ContainmentInput, workload: Workload) -> Run:
 
 
 async def _survey(engine: Engine, context: Context[Any]) -> Survey:
-    found = await asyncio.gather(
-        *(_candidates(engine, kind(context)) for kind in measures(engine.cloud) if kind.applies_to(context.run.workload))
-    )
-    candidates = tuple(candidate for some in found for candidate in some)
+    applicable = [kind for kind in measures(engine.cloud) if kind.applies_to(context.run.workload)]
+    each = await asyncio.gather(*(_find(engine, kind(context)) for kind in applicable))
+    candidates = tuple(candidate for found in each for candidate in found.candidates)
+    unreadable = tuple(problem for found in each for problem in found.unreadable.values())
     own = await engine.blocking(lambda: engine.provider.own_principals(context.access))
     refused = refusals(context.run, candidates, own, engine.settings.guard)
     needs = [(kind, target) for kind, target, _ in candidates]
+    needs += [(found.kind, target) for found in each for target in found.unreadable]
     missing = await engine.blocking(lambda: engine.provider.missing_permissions(context.access, needs))
-    return Survey(candidates, refused, missing)
+    return Survey(candidates, (*unreadable, *refused), missing)
 
 
-async def _candidates(engine: Engine, measure: Measure[Any]) -> list[Candidate]:
+@dataclass(frozen=True)
+class Found:
+    """What one measure would act on, and the targets that cannot even be read."""
+
+    kind: type[Measure[Any]]
+    candidates: tuple[Candidate, ...]
+    unreadable: dict[Target, str]
+
+
+async def _find(engine: Engine, measure: Measure[Any]) -> Found:
+    unreadable: dict[Target, str] = {}
+
+    async def read(work: Callable[[Target], T], target: Target) -> list[T]:
+        value, problem = await _tried(engine, type(measure), target, partial(work, target))
+        if value is None:
+            unreadable[target] = problem
+            return []
+        return [value]
+
     declared = measure.applies_to(measure.run.workload)
-    found = await asyncio.gather(*(engine.blocking(partial(measure.discover, target)) for target in declared))
-    targets = list({target.key: target for some in found for target in some}.values())
-    radii = await asyncio.gather(*(engine.blocking(partial(measure.blast_radius, target)) for target in targets))
-    return [(type(measure), target, radius) for target, radius in zip(targets, radii, strict=True)]
+    discovered = await asyncio.gather(*(read(measure.discover, target) for target in declared))
+    targets = list({target.key: target for done in discovered for some in done for target in some}.values())
+    radii = await asyncio.gather(*(read(measure.blast_radius, target) for target in targets))
+    found = (
+        (type(measure), target, radius)
+        for target, some in zip(targets, radii, strict=True)
+        for radius in some
+    )
+    return Found(type(measure), tuple(found), unreadable)
 
 
-async def _snapshot(
-    engine: Engine, context: Context[Any], candidate: Candidate
-) -> tuple[State | None, str]:
+async def _snapshot(engine: Engine, context: Context[Any], candidate: Candidate) -> tuple[State | None, str]:
     kind, target, _ = candidate
+    values, problem = await _tried(engine, kind, target, lambda: kind(context).snapshot(target))
+    if values is None:
+        return None, problem
+    return State(measure=kind.name, target=target, taken_at=now(), values=values), ""
+
+
+async def _tried(
+    engine: Engine, kind: type[Measure[Any]], target: Target, read: Callable[[], T]
+) -> tuple[T | None, str]:
+    """What was read, or why it never can be: a reason to refuse the plan."""
     try:
-        values = await engine.blocking(lambda: kind(context).snapshot(target))
+        return await engine.blocking(read), ""
     except ContainmentError as error:
         if error.retryable:
             raise
         return None, f"{kind.name} cannot be used on {target.ref}: {error}"
-    return State(measure=kind.name, target=target, taken_at=now(), values=values), ""
 
 
 async def _write(
@@ -237,7 +271,9 @@ async def _planned(
         blast_radius=radius,
     )
     carried = await engine.blocking(lambda: _carried(engine, step, state, marker))
-    stored = await engine.blocking(lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried))
+    stored = await engine.blocking(
+        lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried)
+    )
     return step.model_copy(update={"state": stored})
 
 
