@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import cast
@@ -39,9 +40,7 @@ class AwsProvider:
         if workload.region not in known_regions():
             problems.append(f"region {workload.region!r} is not a region that this AWS SDK knows")
         problems += _access_problems(workload)
-        for resource in workload.resources():
-            problems += _place_problems(workload, resource)
-        return problems
+        return problems or _place_problems(workload)
 
     def access(self, run: Run, settings: Settings, vault: Vault) -> AwsAccess:
         """Bind a run to the responder's sessions; raises GuardError for a drill outside the sandbox."""
@@ -97,21 +96,24 @@ def _access_problems(workload: Workload) -> list[str]:
     return problems
 
 
-def _place_problems(workload: Workload, resource: Resource) -> list[str]:
-    """Compare the account and region that an ARN carries with the workload's own."""
-    if not resource.ref.startswith("arn:"):
-        return []
-    _, _, _, region, account, *_ = (*resource.ref.split(":", 5), "", "", "")
-    problems = []
-    if account and account != workload.account:
-        problems.append(
-            f"{resource.kind} {resource.ref} is in account {account}, the workload in {workload.account}"
-        )
-    if region and region != workload.region:
-        problems.append(
-            f"{resource.kind} {resource.ref} is in region {region}, the workload in {workload.region}"
-        )
-    return problems
+def _place_problems(workload: Workload) -> list[str]:
+    """Compare the account and region that each ARN carries with the workload's own; one problem per place."""
+    elsewhere: dict[str, list[Resource]] = defaultdict(list)
+    for resource in workload.resources():
+        # ARN format: arn:partition:service:region:account-id:resource
+        _, _, _, region, account, *_ = (*resource.ref.split(":", 5), "", "", "", "")
+        if resource.ref.startswith("arn:") and account not in {"", workload.account}:
+            elsewhere[f"in account {account}, the workload in {workload.account}"].append(resource)
+        elif resource.ref.startswith("arn:") and region not in {"", workload.region}:
+            elsewhere[f"in region {region}, the workload in {workload.region}"].append(resource)
+    return [_misplaced(place, resources) for place, resources in elsewhere.items()]
+
+
+def _misplaced(place: str, resources: list[Resource]) -> str:
+    first = f"{resources[0].kind} {resources[0].ref}"
+    if len(resources) == 1:
+        return f"{first} is {place}"
+    return f"{first} and {len(resources) - 1} more resources are {place}"
 
 
 PROVIDER = AwsProvider()
