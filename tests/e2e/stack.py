@@ -104,7 +104,7 @@ class Stack:
         """A workload as the inventory file has it now."""
         return inventory.load(self.sample.inventory_path).workload(workload_id or self.workload_id)
 
-    def edit(self, workload_id: str = "", **fields: Any) -> None:
+    def edit(self, workload_id: str = "", /, **fields: Any) -> None:
         """Change a workload in the inventory file; a field that becomes None is taken out."""
         path = self.sample.inventory_path
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ class Stack:
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     @contextmanager
-    def edited(self, workload_id: str = "", **fields: Any) -> Iterator[None]:
+    def edited(self, workload_id: str = "", /, **fields: Any) -> Iterator[None]:
         """Change a workload for the length of a block."""
         path = self.sample.inventory_path
         original = path.read_text(encoding="utf-8")
