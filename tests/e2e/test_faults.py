@@ -1,0 +1,162 @@
+"""The cloud misbehaves: it throttles, fails, takes its time to obey, or refuses for good."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from firebreak import start
+from firebreak.model import Phase, Verdict
+from firebreak.record import RunStatus
+from tests.e2e.estate import Estate, differences
+from tests.e2e.stack import Stack, measures_of, unproved
+
+PROPAGATION = 20.0
+THROTTLED = frozenset(
+    {"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown", "TooManyRequestsException"}
+)
+
+
+def phase_of(document: RunStatus, phase: Phase) -> Any:
+    return next(each for each in document.phases if each.phase is phase)
+
+
+@pytest.fixture
+def refusing_topic(fresh_stack: Stack) -> tuple[Stack, RunStatus]:
+    """A run that waits for a decision: the responder may not write the topic's policy."""
+    fresh_stack.sandbox.inject("denied", service="sns", operation="SetTopicAttributes", times=-1)
+    return fresh_stack, fresh_stack.contain()
+
+
+def test_every_call_throttled_once_and_failed_once(fresh_stack: Stack) -> None:
+    since = fresh_stack.seq()
+    fresh_stack.sandbox.inject("throttle", once_per_operation=True)
+    fresh_stack.sandbox.inject("error503", once_per_operation=True)
+    document = fresh_stack.contain()
+    assert document.verdict is Verdict.CONTAINED, unproved(document)
+    struck: Counter[tuple[str, str]] = Counter()
+    called = set()
+    for call in fresh_stack.sandbox.calls(since).calls:
+        name = (call["service"], call["operation"])
+        called.add(name)
+        struck[name] += call["error_code"] in THROTTLED or call["status"] == 503
+    assert {name for name in called if struck[name] == 0} == set(), "calls that never met a fault"
+
+
+def test_slow_identity_is_waited_for_and_proved_no_sooner(fresh_stack: Stack) -> None:
+    fresh_stack.sandbox.configure(iam_propagation_seconds=PROPAGATION)
+    with fresh_stack.rogue() as rogue:
+        started = fresh_stack.start()
+        document = fresh_stack.until(started, lambda d: d.phases[1].started_at is not None)
+        proved_at = document.phases[0].verified_at
+        assert proved_at is not None
+        channels = rogue.attempted_after(stamp(proved_at))
+    changed_at = [m.applied_at for m in document.phases[0].measures if m.applied_at]
+    took_effect_at = min(changed_at) + timedelta(seconds=PROPAGATION)
+    assert proved_at >= max(changed_at) + timedelta(seconds=PROPAGATION)
+    assert document.phases[1].started_at is not None
+    assert document.phases[1].started_at >= proved_at
+    revoked = {name: c for name, c in channels.items() if c["phase"] == Phase.IDENTITY_REVOKE}
+    last = {name: datetime.fromisoformat(c["last_success_at"]) for name, c in revoked.items()}
+    assert max(last.values()) > took_effect_at - timedelta(seconds=5), "the delay was not felt"
+    assert {name: at for name, at in last.items() if at >= proved_at} == {}
+    assert all(c["last_error"] for c in revoked.values())
+
+
+def test_one_measure_refused_for_good_holds_the_gate_and_reverts_nothing(
+    refusing_topic: tuple[Stack, RunStatus],
+) -> None:
+    stack, document = refusing_topic
+    assert document.awaiting is not None
+    assert document.awaiting.phase is Phase.NETWORK_ISOLATE
+    assert document.verdict is not Verdict.CONTAINED
+    topic = failed_measure(document)
+    assert "AccessDenied" in topic.error or "AuthorizationError" in topic.error
+    siblings = [m for m in phase_of(document, Phase.NETWORK_ISOLATE).measures if m is not topic]
+    assert {m.verdict for m in siblings} == {Verdict.CONTAINED}
+    assert phase_of(document, Phase.ARTIFACT_FREEZE).started_at is None
+
+    before, since = Estate(stack.sandbox).describe(), stack.seq()
+    again = retried(stack, document)
+    assert again.awaiting is not None
+    assert "SetTopicAttributes" not in " ".join(stack.effects(since, stack.sample.workload_account))
+    assert unrelated(differences(before, Estate(stack.sandbox).describe())) == {}
+
+    stack.sandbox.clear_faults()
+    contained = retried(stack, document)
+    assert contained.verdict is Verdict.CONTAINED, unproved(contained)
+    assert {d.kind for d in contained.decisions} == {"retry"}
+    assert all(m.verdict is Verdict.CONTAINED for m in measures_of(contained))
+
+
+def test_proceeding_is_a_deviation_in_somebodys_name(refusing_topic: tuple[Stack, RunStatus]) -> None:
+    stack, document = refusing_topic
+    stack.decide(document.incident_id, "proceed", by="Dana Okoye", reason="the topic has no subscriber")
+    ended = finished(stack, document)
+    network = phase_of(ended, Phase.NETWORK_ISOLATE)
+    assert ended.verdict is Verdict.PARTIALLY_CONTAINED
+    assert start.exit_code(ended) == 3
+    assert ended.contained_at is None
+    assert any("Dana Okoye" in each and "no subscriber" in each for each in network.deviations)
+    assert [p.verdict for p in ended.phases].count(Verdict.CONTAINED) == 3
+    assert network.verified_at is None
+
+
+def test_stopping_leaves_contained_what_is_contained(fresh_stack: Stack) -> None:
+    stack = fresh_stack
+    stack.sandbox.inject("denied", service="iam", operation="UpdateAssumeRolePolicy", times=-1)
+    document = stack.contain()
+    assert document.awaiting is not None
+    assert document.awaiting.phase is Phase.IDENTITY_REVOKE
+    before, since = Estate(stack.sandbox).describe(), stack.seq()
+    stack.decide(document.incident_id, "stop", by="dana", reason="handled by hand")
+    ended = finished(stack, document)
+    assert ended.verdict is not Verdict.CONTAINED
+    assert stack.cli("status", document.incident_id, "--json").code == 3
+    assert stack.effects(since, stack.sample.workload_account) == []
+    assert differences(before, Estate(stack.sandbox).describe()) == {}
+    assert all(p.started_at is None for p in ended.phases[1:])
+    assert ended.evidence is not None
+
+
+def failed_measure(document: RunStatus) -> Any:
+    failed = [m for m in measures_of(document) if m.error]
+    assert len(failed) == 1, [m.error for m in failed]
+    return failed[0]
+
+
+def retried(stack: Stack, document: RunStatus) -> RunStatus:
+    """The run after one more attempt, decided by a person."""
+    made = len(stack.status(started_of(document)).decisions)
+    stack.decide(document.incident_id, "retry", by="dana", reason="tried again")
+    return stack.until(
+        started_of(document),
+        lambda d: len(d.decisions) > made and (d.finished or d.awaiting is not None),
+    )
+
+
+def finished(stack: Stack, document: RunStatus) -> RunStatus:
+    return stack.until(started_of(document), lambda d: d.finished)
+
+
+def started_of(document: RunStatus) -> Any:
+    return start.Started(
+        incident_id=document.incident_id, workflow_id=document.workflow_id, run_id="", joined=False
+    )
+
+
+def unrelated(found: dict[str, Any]) -> dict[str, Any]:
+    """Differences without the canary function's own interface, which Lambda makes when it first runs."""
+    return {
+        name: (before, after)
+        for name, (before, after) in found.items()
+        if "Lambda" not in str((before or after).get("Description", ""))
+    }
+
+
+def stamp(moment: datetime) -> str:
+    """As the rogue agent writes times."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
