@@ -72,3 +72,9 @@ def _admin_key(account: str) -> Any:
 def expire_session(request: ControlRequest) -> dict[str, Any]:
     """End a session as if its time had passed."""
     return {"expired": sessions.expire(str(request.body.get("access_key_id", "")))}
+
+
+@route("GET", "/session-secrets")
+def session_secrets(_request: ControlRequest) -> dict[str, Any]:
+    """List the secret part of every session that was issued."""
+    return {"secrets": sessions.secrets()}

@@ -97,6 +97,10 @@ class Sessions:
         """Return the session of an access key id."""
         return self._by_key.get(access_key_id)
 
+    def secrets(self) -> list[str]:
+        """Return every secret and token that was issued, so that a test can look for them elsewhere."""
+        return [text for each in list(self._by_key.values()) for text in (each.secret, each.token)]
+
     def expire(self, access_key_id: str) -> bool:
         """End a session now, as if its time had passed."""
         session = self._by_key.get(access_key_id)
