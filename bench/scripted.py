@@ -1,0 +1,37 @@
+"""A worker with the production workflows whose activities do nothing: the cost of orchestration alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from bench.ground import connect
+from firebreak.cli.exit import run_and_exit
+from firebreak.settings import load_settings
+from tests.workflows.scripted import ScriptedActivities
+from tests.workflows.stage import scripted_workers
+
+STEPS = 8
+"""Two in each phase: what ``tests.workflows.script.standard`` plays."""
+
+
+async def work() -> None:
+    """Work until SIGTERM."""
+    settings = load_settings()
+    client = await connect(settings)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as stack:
+        for each in scripted_workers(client, settings, ScriptedActivities()):
+            await stack.enter_async_context(each)
+        await stop.wait()
+
+
+def _main() -> int:
+    asyncio.run(work())
+    return 0
+
+
+if __name__ == "__main__":
+    run_and_exit(_main)
