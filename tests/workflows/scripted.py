@@ -53,7 +53,7 @@ class Event:
     """The step's measure, the segment, or the kind of page."""
     phase: Phase | None = None
     late: bool = False
-    """Goes on observing what was applied before."""
+    """Its phase went on without it, since only its log evidence was missing."""
 
 
 @dataclass
@@ -167,7 +167,7 @@ class ScriptedActivities:
         run = self.of(request.run.incident_id)
         run.steps.append(request)
         part = run.script.act(request.step.key)
-        late = request.applied is not None
+        late = any(o.key == part.key and o.awaiting_logs for o in run.outcomes)
         async with self._recorded(run, Event("contain", "began", part.measure, part.phase, late)):
             await _held(part.held)
             run.outcomes.append(_outcome(request, self._play(run, part)))
