@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak import start
 from firebreak.codec import data_converter
@@ -27,7 +28,7 @@ from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import dev_server
 from firebreak.measure import now
 from firebreak.model import Mode, Verdict
-from firebreak.record import Trigger
+from firebreak.record import Ended, Trigger
 from firebreak.settings import Settings
 from tests.workflows.stage import workload_named
 from workflows.containment import Containment
@@ -103,6 +104,7 @@ async def _drive(address: str, worker: int, score: Score) -> Score:
     free = asyncio.Semaphore(IN_FLIGHT)
     runs = asyncio.gather(*(_one(client, free, number, score) for number in range(score.wanted)))
     while not (await asyncio.wait({runs}, timeout=1))[0]:
+        sys.stderr.write(f"\r{len(score.seconds)} of {score.wanted}")
         score.memory = max(score.memory, psutil.Process(worker).memory_info().rss)
         if time.monotonic() - score.ended_at > STUCK_AFTER:
             runs.cancel()
@@ -126,8 +128,18 @@ async def _one(client: Client, free: asyncio.Semaphore, number: int, score: Scor
             incident_id=incident_id,
             mode=Mode.LIVE,
         )
-        ended = await client.get_workflow_handle_for(Containment.run, started.workflow_id).result()
+        ended = await _ended(client.get_workflow_handle_for(Containment.run, started.workflow_id))
         score.add(incident_id, ended.verdict, time.monotonic() - began)
+
+
+async def _ended(handle: WorkflowHandle[Containment, Ended]) -> Ended:
+    """Wait for the end; a starved server may drop the question, and is then asked again."""
+    while True:
+        try:
+            return await handle.result()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
+                raise
 
 
 def main() -> int:
