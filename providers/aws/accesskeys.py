@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws import principals
+from providers.aws.documents import document
 from providers.aws.identity import DENY_ALL
 from providers.aws.principals import PROBE_USER
 from providers.aws.probes import Control, UserKey
@@ -147,7 +148,8 @@ class DisableAccessKeys(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE
     def _password_contained(self, target: Target) -> tuple[Finding, ...]:
         if not self._has_password(target):
             return ()
-        denied = principals.inline_policy(self.access, target, DENY_ALL) is not None
+        policy = f"{DENY_ALL}-{self.run.workload.id}"
+        denied = principals.inline_policy(self.access, target, policy) == document("deny-all")
         verb = "denies" if denied else "does not deny"
         text = f"a console password exists; {DENY_ALL} {verb} what it could do"
         return (found(Method.EFFECTIVE_POLICY, text, holds=denied),)

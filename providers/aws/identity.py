@@ -37,7 +37,12 @@ def user_ids(names: tuple[str, ...]) -> list[str]:
 class _PrincipalPolicy(AwsMeasure):
     """An inline policy on a role or user, proved by the workload's own credential and by reading it back."""
 
-    policy_name = ""
+    policy_prefix = ""
+
+    @property
+    def policy_name(self) -> str:
+        """One policy for each workload: two that share a role are contained and released on their own."""
+        return f"{self.policy_prefix}-{self.run.workload.id}"
 
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
@@ -102,7 +107,7 @@ class _PrincipalPolicy(AwsMeasure):
 class DenyAll(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, name="deny-all"):
     """Attach an inline deny-all policy to the workload's role or user; scoped to its sessions if shared."""
 
-    policy_name = DENY_ALL
+    policy_prefix = DENY_ALL
     permissions = (*READ_ROLE, *WRITE_ROLE, *PROBE_ROLE, *FIND_USERS, *READ_USER, *WRITE_USER, *PROBE_USER)
 
     def apply(self, target: Target, state: State) -> Change:
@@ -142,7 +147,7 @@ class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REV
     credentials"), which is what ``aws.deny-all`` and ``aws.block-assume-role`` are for.
     """
 
-    policy_name = REVOKE
+    policy_prefix = REVOKE
     permissions = (*READ_ROLE, *WRITE_ROLE, *PROBE_ROLE, *FIND_USERS, *READ_USER, *WRITE_USER, *PROBE_USER)
     irreversible = (
         "sessions issued before containment may be in an attacker's hands and must never work again"

@@ -12,7 +12,7 @@ from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Resource, Target, Workload
 from providers.aws.documents import compact
 from providers.aws.resources import IamRole, IamUser, declared, of_kind
-from providers.aws.session import AwsAccess, error_code, translated
+from providers.aws.session import AwsAccess, already, error_code, translated
 
 ROLE_KINDS = ("iam-role",)
 USER_KINDS = ("iam-user",)
@@ -134,7 +134,7 @@ def delete_inline_policy(access: AwsAccess, target: Target, policy: str) -> None
     iam, name = access.client("iam"), name_of(target)
     if inline_policy(access, target, policy) is None:
         return
-    with translated(target.ref):
+    with already(target.ref, "NoSuchEntity"):
         if is_role(target):
             iam.delete_role_policy(RoleName=name, PolicyName=policy)
         else:

@@ -26,7 +26,7 @@ from providers.aws.session import (
     DEAD_CREDENTIAL_CODES,
     DENIED_CODES,
     AwsAccess,
-    client_with,
+    borrowed,
     error_code,
     status_of,
     translated,
@@ -100,8 +100,8 @@ class Credential:
     def try_out(self, probe: Probe, region: str) -> Answer:
         """Make one call with this credential."""
         try:
-            client = client_with(self.keys, probe.service, region)
-            answer = getattr(client, xform_name(probe.operation))(**probe.parameters)
+            with borrowed(self.keys, probe.service, region) as client:
+                answer = getattr(client, xform_name(probe.operation))(**probe.parameters)
         except (ClientError, BotoCoreError) as error:
             return classify(probe.title, error)
         except AttributeError as error:

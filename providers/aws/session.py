@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import botocore.session
@@ -125,6 +126,7 @@ TOO_MANY_REQUESTS = 429
 Environment = tuple[str | None, ...]
 SDK_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE")
 
+_borrowed: ContextVar[ReadOnlyCredentials] = ContextVar("firebreak_borrowed")
 _incident: ContextVar[str] = ContextVar("firebreak_incident", default="session")
 
 
@@ -181,6 +183,18 @@ def translated(resource: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise translate(error, resource) from error
+
+
+@contextmanager
+def already(resource: str, *codes: str) -> Iterator[None]:
+    """Accept an error that says the wanted state is there: an earlier attempt, or its retry, made it so."""
+    try:
+        with translated(resource):
+            yield
+    except FirebreakError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ClientError) or error_code(cause) not in codes:
+            raise
 
 
 @dataclass(frozen=True)
@@ -262,6 +276,17 @@ class _IncidentCredentials(Credentials):
         return self._role.assumed(_incident.get()).keys
 
 
+class _BorrowedCredentials(Credentials):
+    """Signs each request with the credential that the calling thread borrows."""
+
+    def __init__(self) -> None:
+        super().__init__("", "", method="firebreak-borrowed")
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return the borrowed keys; raises LookupError outside of ``borrowed``."""
+        return _borrowed.get()
+
+
 class _Resolver:
     """The SDK's credential provider, when the credentials are a role's."""
 
@@ -272,6 +297,11 @@ class _Resolver:
         return self._credentials
 
 
+_BORROWED: Literal["borrowed"] = "borrowed"
+Owner = Role | Literal["borrowed"] | None
+"""Whose credentials a client uses: a role's, a borrowed one, or the SDK's own."""
+
+
 class _Clients:
     """Clients shared by all runs of the process: making one costs far more than a call."""
 
@@ -279,10 +309,10 @@ class _Clients:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._clients: dict[tuple[Role | None, str, str, Environment], Any] = {}
+        self._clients: dict[tuple[Owner, str, str, Environment], Any] = {}
         self._loader: Any = None
 
-    def get(self, role: Role | None, service: str, region: str) -> Any:
+    def get(self, role: Owner, service: str, region: str) -> Any:
         key = (role, service, region, environment())
         client = self._clients.get(key)
         if client is None:
@@ -293,19 +323,16 @@ class _Clients:
                 self._clients[key] = client
         return client
 
-    def session(self) -> botocore.session.Session:
-        """Return a fresh SDK session that shares the parsed service models."""
+    def _make(self, role: Owner, service: str, region: str) -> Any:
         session = botocore.session.get_session()
         if self._loader is None:
             self._loader = session.get_component("data_loader")
-        session.register_component("data_loader", self._loader)
-        return session
-
-    def _make(self, role: Role | None, service: str, region: str) -> Any:
-        session = self.session()
+        session.register_component("data_loader", self._loader)  # the parsed service models are shared
         if role is not None:
-            session.register_component("credential_provider", _Resolver(_IncidentCredentials(role)))
-        return session.create_client(service, region_name=region, config=CONFIG)
+            credentials = _IncidentCredentials(role) if isinstance(role, Role) else _BorrowedCredentials()
+            session.register_component("credential_provider", _Resolver(credentials))
+        config = PROBE_CONFIG if role == _BORROWED else CONFIG
+        return session.create_client(service, region_name=region, config=config)
 
 
 _clients = _Clients()
@@ -335,16 +362,20 @@ def role_client(
     return _clients.get(role_of(arn, external_id, region), service, region)
 
 
-def client_with(keys: dict[str, str], service: str, region: str) -> Any:
-    """Return a client that uses one given credential; never cached, so that the secret is not kept."""
-    return _clients.session().create_client(
-        service,
-        region_name=region,
-        aws_access_key_id=keys["access_key_id"],
-        aws_secret_access_key=keys["secret_access_key"],
-        aws_session_token=keys.get("session_token") or None,
-        config=PROBE_CONFIG,
+@contextmanager
+def borrowed(keys: Mapping[str, str], service: str, region: str) -> Iterator[Any]:
+    """Lend a client that signs with one given credential, for this block and this thread only.
+
+    The client is shared, so that a probe costs no new client; the credential is not kept.
+    """
+    credential = ReadOnlyCredentials(
+        keys["access_key_id"], keys["secret_access_key"], keys.get("session_token") or None
     )
+    lent = _borrowed.set(credential)
+    try:
+        yield _clients.get(_BORROWED, service, region)
+    finally:
+        _borrowed.reset(lent)
 
 
 @dataclass(frozen=True)
@@ -448,6 +479,14 @@ def _require_account(actual: str, wanted: str) -> None:
             f"wrong account: the responder's session is in {actual}, the workload is in {wanted}",
             remedy="correct account or access.role_arn in the inventory",
         )
+
+
+def owner_mark(run: Run) -> str:
+    """Return a short mark of the workload: what two workloads put on one shared resource must not collide.
+
+    Letters and digits only, as a statement's Sid requires (IAM user guide, "IAM JSON policy elements: Sid").
+    """
+    return sha256(f"{run.workload.account}/{run.workload.id}".encode()).hexdigest()[:12]
 
 
 class AwsMeasure(Measure[AwsAccess]):

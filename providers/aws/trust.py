@@ -9,15 +9,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws import principals
-from providers.aws.documents import compact, document, statements
+from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import FIND_USERS, PROBE_ROLE
 from providers.aws.probes import Answer, Control, Kind, assume, classify, judge, session_name, unproved
 from providers.aws.resources import IamRole, declared
-from providers.aws.session import AwsMeasure, translated
+from providers.aws.session import AwsMeasure, owner_mark, translated
 
 # IAM quotas, "Role trust policy length": 2,048 characters without an increase.
 TRUST_LIMIT = 2048
 ASSUME = "sts:AssumeRole"
+SID = "FirebreakBlockAssumeRole"
 
 
 class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, name="block-assume-role"):
@@ -49,48 +50,53 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         return {"trust": trust, "control": control.json()}
 
     def apply(self, target: Target, state: State) -> Change:
-        """Put the deny in front of the original statements."""
-        wanted = self._wanted(target, state.values["trust"])
-        changed = self._trust(target) != wanted
+        """Put the deny in front of the other statements."""
+        current = self._trust(target)
+        wanted = self._wanted(target, current)
+        changed = current != wanted
         if changed:
             self._update(target, wanted)
         return self.done(target, state, changed=changed, trust=wanted)
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
-        """A fresh attempt to assume the role is refused, and the trust policy stands as written."""
-        control, wanted = Control.of(change.before), self._wanted(target, change.before["trust"])
-        subject = "fresh session"
+        """A fresh attempt to assume the role is refused, and the deny stands in the trust policy."""
+        control, subject = Control.of(change.before), "fresh session"
         probe = (
             judge([self._attempt(target)], control, subject)
             if control.works
             else unproved(subject, control.why_not)
         )
         trust = self._trust(target)
-        text = "denies every principal" if trust == wanted else "is not as written"
-        policy = found(
-            Method.EFFECTIVE_POLICY, f"the trust policy {text}", holds=trust == wanted, trust=trust
-        )
+        denies = carries(trust, self._deny(target))
+        text = "denies every principal" if denies else "does not carry the deny"
+        policy = found(Method.EFFECTIVE_POLICY, f"the trust policy {text}", holds=denies, trust=trust)
         return probe, policy
 
     def revert(self, change: Change) -> Finding:
         """Put the original trust policy back, field by field."""
-        before = change.before["trust"]
-        if self._trust(change.target) != before:
-            self._update(change.target, before)
-        actual = self._trust(change.target)
-        text = "restored" if actual == before else "differs from the pre-state"
-        return found(Method.EFFECTIVE_POLICY, f"trust policy {text}", holds=actual == before, trust=actual)
-
-    def _wanted(self, target: Target, original: JsonObject) -> JsonObject:
-        names = principals.session_names(self.run.workload, target)
-        deny = (
-            document("block-assume-role-sessions", session_names=list(names))
-            if names
-            else document("block-assume-role")
+        target, before, current = change.target, change.before["trust"], self._trust(change.target)
+        wanted = without_deny(current, before, self._deny(target)) or before
+        if current != wanted:
+            self._update(target, wanted)
+        actual = self._trust(target)
+        same = actual == wanted
+        text = (
+            "restored" if actual == before else "has no deny left" if same else "differs from the pre-state"
         )
-        prefixed = {**original, "Statement": [*statements(deny), *statements(original)]}
+        return found(Method.EFFECTIVE_POLICY, f"trust policy {text}", holds=same, trust=actual)
+
+    def _deny(self, target: Target) -> JsonObject:
+        names, sid = principals.session_names(self.run.workload, target), f"{SID}{owner_mark(self.run)}"
+        if names:
+            return document("block-assume-role-sessions", sid=sid, session_names=list(names))
+        return document("block-assume-role", sid=sid)
+
+    def _wanted(self, target: Target, current: JsonObject) -> JsonObject:
+        deny = self._deny(target)
+        wanted = with_deny(current, deny)
+        shared = principals.session_names(self.run.workload, target)
         # A deny alone cuts the same principals off; a shared role must keep its others.
-        return deny if len(compact(prefixed)) > TRUST_LIMIT and not names else prefixed
+        return deny if len(compact(wanted)) > TRUST_LIMIT and not shared else wanted
 
     def _trust(self, target: Target) -> JsonObject:
         return cast("JsonObject", principals.read(self.access, target)["AssumeRolePolicyDocument"])

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firebreak.measure import found, on_any, on_target
+from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.network.interfaces import (
     FIND_INTERFACES,
     declared_hosts,
-    ec2_arn,
     interface,
-    interface_arn,
     interface_targets,
 )
-from providers.aws.session import AwsMeasure, translated
+from providers.aws.session import AwsMeasure, already, translated
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -29,8 +27,8 @@ class DetachPublicIp(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, n
 
     permissions = (
         *FIND_INTERFACES,
-        *on_any("ec2:DescribeAddresses"),
-        *on_target("ec2:DisassociateAddress", "ec2:AssociateAddress"),
+        # Both act on an association, which has no ARN to narrow them by.
+        *on_any("ec2:DescribeAddresses", "ec2:DisassociateAddress", "ec2:AssociateAddress"),
     )
 
     @classmethod
@@ -38,16 +36,9 @@ class DetachPublicIp(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, n
         """The declared instances and interfaces."""
         return declared_hosts(workload)
 
-    @classmethod
-    def arns(cls, target: Target) -> tuple[str, ...]:
-        """The interface and the addresses that may be on it."""
-        kinds = ("elastic-ip/*", "instance/*")
-        return interface_arn(target), *(ec2_arn(target, each) for each in kinds)
-
     def discover(self, target: Target) -> list[Target]:
-        """The interfaces that have a public address now."""
-        found = interface_targets(self.access, target)
-        return [each for each in found if interface(self.access, each.ref).public_addresses]
+        """Every interface: one whose address an earlier incident took must be given it back as well."""
+        return interface_targets(self.access, target)
 
     @property
     def ec2(self) -> EC2Client:
@@ -65,7 +56,7 @@ class DetachPublicIp(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, n
         """Disassociate whatever is associated now."""
         taken = self._associations(target)
         for association in taken.values():
-            with translated(target.ref):
+            with already(target.ref, "InvalidAssociationID.NotFound"):
                 self.ec2.disassociate_address(AssociationId=association)
         return self.done(target, state, changed=bool(taken), detached=sorted(taken))
 

@@ -11,10 +11,10 @@ from typing import Any
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws import permissions, probes
-from providers.aws.documents import compact, document, statements
+from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import PROBE_ROLE
 from providers.aws.resources import IamRole, Probe, SnsTopic, SqsQueue, of_kind
-from providers.aws.session import AwsMeasure, translated
+from providers.aws.session import AwsMeasure, owner_mark, translated
 
 QUEUE = on_target("sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes")
 TOPIC = on_target("sns:GetTopicAttributes", "sns:SetTopicAttributes")
@@ -51,33 +51,35 @@ class CutQueueChannels(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE,
         return {"policy": self._text(target), "control": control.json()}
 
     def apply(self, target: Target, state: State) -> Change:
-        """Add our deny to the original statements."""
-        wanted = self._wanted(target, state.values["policy"])
-        changed = _parsed(self._text(target)) != wanted
+        """Put our deny in front of the other statements."""
+        current = _parsed(self._text(target))
+        wanted = with_deny(current, self._deny(target))
+        changed = current != wanted
         if changed:
             self._set(target, compact(wanted))
         return self.done(target, state, changed=changed, policy=wanted)
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
         """The deny stands as written; a session that could look at the channel is refused now."""
-        actual, wanted = _parsed(self._text(target)), self._wanted(target, change.before["policy"])
-        text = "denies all but the responder" if actual == wanted else "is not as written"
-        policy = found(
-            Method.EFFECTIVE_POLICY, f"the channel's policy {text}", holds=actual == wanted, policy=actual
-        )
+        actual = _parsed(self._text(target))
+        denies = carries(actual, self._deny(target))
+        text = "denies all but the responder" if denies else "does not carry the deny"
+        policy = found(Method.EFFECTIVE_POLICY, f"the channel's policy {text}", holds=denies, policy=actual)
         return policy, *self._probe(target, change)
 
     def revert(self, change: Change) -> Finding:
         """Put the original policy back, or none."""
-        target, before = change.target, change.before["policy"]
-        if _parsed(self._text(target)) != _parsed(before):
-            self._set(target, before)
-        actual = self._text(target)
-        same = _parsed(actual) == _parsed(before)
-        text = "restored" if same else "differs from the pre-state"
-        return found(
-            Method.EFFECTIVE_POLICY, f"the channel's policy {text}", holds=same, policy=_parsed(actual)
+        target, text = change.target, change.before["policy"]
+        before, current = _parsed(text), _parsed(self._text(change.target))
+        wanted = without_deny(current, before, self._deny(target))
+        if current != wanted:
+            self._set(target, text if wanted == before else compact(wanted) if wanted else "")
+        actual = _parsed(self._text(target))
+        same = actual == wanted
+        told = (
+            "restored" if actual == before else "has no deny left" if same else "differs from the pre-state"
         )
+        return found(Method.EFFECTIVE_POLICY, f"the channel's policy {told}", holds=same, policy=actual)
 
     def _probe(self, target: Target, change: Change) -> tuple[Finding, ...]:
         control, session = probes.Control.of(change.before), self._session(target)
@@ -96,13 +98,10 @@ class CutQueueChannels(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE,
             self.access, self.context.vault, self.name, role, probes=(_harmless_read(target),)
         )
 
-    def _wanted(self, target: Target, original: str) -> JsonObject:
+    def _deny(self, target: Target) -> JsonObject:
         name = "cut-queue" if target.kind == "sqs-queue" else "cut-topic"
-        responder = permissions.responder_arn(self.access)
-        cut = document(name, channel=target.ref, responder=responder)
-        before = _parsed(original) or {}
-        others = [each for each in statements(before) if each.get("Sid") != SID]
-        return {**cut, **before, "Statement": [*statements(cut), *others]}
+        sid, responder = f"{SID}{owner_mark(self.run)}", permissions.responder_arn(self.access)
+        return document(name, sid=sid, channel=target.ref, responder=responder)
 
     def _text(self, target: Target) -> str:
         """The policy text as the service gives it; empty where there is none."""

@@ -7,7 +7,7 @@ stateful rules engines", "Updating a rule group").
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
@@ -17,7 +17,7 @@ from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.network.interfaces import FIND_INTERFACES, all_of, declared_hosts
 from providers.aws.resources import FirewallPolicy, of_kind
-from providers.aws.session import AwsMeasure, error_code, translated
+from providers.aws.session import AwsMeasure, already, error_code, owner_mark, translated
 
 if TYPE_CHECKING:
     from types_boto3_network_firewall import NetworkFirewallClient
@@ -38,6 +38,7 @@ class NetworkFirewallDeny(
             "network-firewall:UpdateFirewallPolicy",
             "network-firewall:CreateRuleGroup",
             "network-firewall:DescribeRuleGroup",
+            "network-firewall:UpdateRuleGroup",
             "network-firewall:DeleteRuleGroup",
         ),
     )
@@ -73,17 +74,16 @@ class NetworkFirewallDeny(
         """Make the group where it is missing, and refer to it first."""
         rules = _rules(state.values["addresses"])
         made = self._ensure_group(target, rules)
-        wanted = _in_front(state.values[REFERENCES] or [], self._group_arn(target))
-        attached = self._refer(target, wanted)
+        attached = self._refer(target, lambda current: _in_front(current, self._group_arn(target)))
         return self.done(target, state, changed=made or attached, group=self._group_arn(target))
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
         """The policy refers to our group first, and the group drops every address both ways."""
         references = self._policy(target).get(REFERENCES) or []
         first: JsonObject = min(references, key=lambda each: each["Priority"], default={})
-        rules = self._group_rules(target)
+        read = self._group_rules(target)
         placed = first.get("ResourceArn") == change.after["group"]
-        complete = rules == _rules(change.before["addresses"])
+        complete = read is not None and read[0] == _rules(change.before["addresses"])
         place, reach = "come first" if placed else "do not come first", "cover" if complete else "miss"
         text = f"drop rules {place} and {reach}"
         addresses = ", ".join(change.before["addresses"])
@@ -97,28 +97,31 @@ class NetworkFirewallDeny(
         )
 
     def revert(self, change: Change) -> Finding:
-        """Restore the policy's references, and delete our group."""
-        target, before = change.target, change.before[REFERENCES]
-        self._refer(target, before)
+        """Take our reference out, give the others their places back, and delete our group."""
+        target, before = change.target, change.before[REFERENCES] or []
+        ours = self._group_arn(target)
+        self._refer(target, lambda current: _taken_out(current, before, ours))
         self._delete_group(target)
-        actual = self._policy(target).get(REFERENCES)
-        same = (actual or []) == (before or [])
-        text = "restored" if same else "differ from the pre-state"
-        return found(Method.EFFECTIVE_POLICY, f"stateless groups {text}", holds=same, references=actual)
+        actual = self._policy(target).get(REFERENCES) or []
+        gone = all(each["ResourceArn"] != ours for each in actual)
+        text = "restored" if actual == before else "are without ours" if gone else "still have ours"
+        return found(Method.EFFECTIVE_POLICY, f"stateless groups {text}", holds=gone, references=actual)
 
     def _policy(self, target: Target) -> JsonObject:
         with translated(target.ref):
             answer = self.firewall.describe_firewall_policy(FirewallPolicyArn=target.ref)
         return cast("JsonObject", answer["FirewallPolicy"])
 
-    def _refer(self, target: Target, references: list[JsonObject] | None) -> bool:
+    def _refer(self, target: Target, change: Callable[[list[JsonObject]], list[JsonObject]]) -> bool:
+        """Rewrite the references with the token of the very reading that the change was made from."""
         with translated(target.ref):
             answer = self.firewall.describe_firewall_policy(FirewallPolicyArn=target.ref)
         policy = cast("JsonObject", dict(answer["FirewallPolicy"]))
-        if (policy.get(REFERENCES) or []) == (references or []):
+        current = policy.pop(REFERENCES, None) or []
+        references = change(current)
+        if references == current:
             return False
-        policy.pop(REFERENCES, None)
-        if references is not None:
+        if references:
             policy[REFERENCES] = references
         with translated(target.ref):
             self.firewall.update_firewall_policy(
@@ -129,14 +132,15 @@ class NetworkFirewallDeny(
         return True
 
     def _group_name(self, target: Target) -> str:
-        """One group for each incident and policy; letters, digits and hyphens only."""
+        """One group for each workload and policy, so that two workloads are released on their own."""
         policy = target.ref.rsplit("/", 1)[-1]
-        return f"firebreak-{re.sub('[^A-Za-z0-9-]', '-', self.run.incident_id)}-{policy}"[:128]
+        return f"firebreak-{owner_mark(self.run)}-{policy}"[:128]
 
     def _group_arn(self, target: Target) -> str:
         return f"{_prefix(target)}:stateless-rulegroup/{self._group_name(target)}"
 
-    def _group_rules(self, target: Target) -> list[JsonObject] | None:
+    def _group_rules(self, target: Target) -> tuple[list[JsonObject], str] | None:
+        """The rules of our group with its update token, or None where there is no group."""
         try:
             answer = self.firewall.describe_rule_group(RuleGroupArn=self._group_arn(target))
         except ClientError as error:
@@ -145,37 +149,36 @@ class NetworkFirewallDeny(
             with translated(target.ref):
                 raise
         source = answer["RuleGroup"]["RulesSource"]["StatelessRulesAndCustomActions"]
-        return cast("list[JsonObject]", source["StatelessRules"])
+        return cast("list[JsonObject]", source["StatelessRules"]), answer["UpdateToken"]
 
     def _ensure_group(self, target: Target, rules: list[JsonObject]) -> bool:
         existing = self._group_rules(target)
-        if existing == rules:
+        if existing is not None and existing[0] == rules:
             return False
-        if existing is not None:
-            raise PermanentCloudError(
-                "a rule group of that name has other rules",
-                resource=self._group_arn(target),
-                remedy="delete it",
-            )
         group = cast(
             "RuleGroupTypeDef",
             {"RulesSource": {"StatelessRulesAndCustomActions": {"StatelessRules": rules}}},
         )
         with translated(target.ref):
+            if existing is not None:
+                self.firewall.update_rule_group(
+                    RuleGroupArn=self._group_arn(target), UpdateToken=existing[1], RuleGroup=group
+                )
+                return True
             self.firewall.create_rule_group(
                 RuleGroupName=self._group_name(target),
                 Type="STATELESS",
-                # One unit for each rule: each names one address (developer guide, "Rule group capacity").
-                Capacity=max(len(rules), 10),
+                # A capacity cannot grow; each rule takes one unit (developer guide, "Rule group capacity").
+                Capacity=max(2 * len(rules), 100),
                 RuleGroup=group,
-                Tags=[{"Key": "firebreak:incident", "Value": self.run.incident_id}],
+                Tags=[{"Key": "firebreak:workload", "Value": self.run.workload.id}],
             )
         return True
 
     def _delete_group(self, target: Target) -> None:
         if self._group_rules(target) is None:
             return
-        with translated(self._group_arn(target)):
+        with already(self._group_arn(target), "ResourceNotFoundException"):
             self.firewall.delete_rule_group(RuleGroupArn=self._group_arn(target))
 
 
@@ -196,8 +199,23 @@ def _rules(addresses: list[str]) -> list[JsonObject]:
 
 def _in_front(references: list[JsonObject], group: str) -> list[JsonObject]:
     """Refer to our group before all others, moving them back only where there is no room."""
-    lowest = min((each["Priority"] for each in references), default=2)
+    others = [each for each in references if each["ResourceArn"] != group]
+    if len(others) < len(references) and _comes_first(references, group):
+        return references
+    lowest = min((each["Priority"] for each in others), default=2)
     if lowest > 1:
-        return [{"ResourceArn": group, "Priority": lowest - 1}, *references]
-    moved = [{**each, "Priority": each["Priority"] + 1} for each in references]
+        return [{"ResourceArn": group, "Priority": lowest - 1}, *others]
+    moved = [{**each, "Priority": each["Priority"] + 1} for each in others]
     return [{"ResourceArn": group, "Priority": 1}, *moved]
+
+
+def _comes_first(references: list[JsonObject], group: str) -> bool:
+    return bool(min(references, key=lambda each: each["Priority"])["ResourceArn"] == group)
+
+
+def _taken_out(references: list[JsonObject], before: list[JsonObject], group: str) -> list[JsonObject]:
+    """Drop our reference; the others return to their old places where nobody changed them meanwhile."""
+    others = [each for each in references if each["ResourceArn"] != group]
+    if sorted(each["ResourceArn"] for each in others) == sorted(each["ResourceArn"] for each in before):
+        return before
+    return others

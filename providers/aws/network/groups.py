@@ -6,13 +6,12 @@ A group is found by its tags and judged by its rules, never by its name.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
-from providers.aws.session import AwsAccess, error_code, translated
+from providers.aws.session import AwsAccess, already, error_code, translated
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -50,10 +49,7 @@ class QuarantineGroups:
 
     def closed(self) -> str:
         """Return the group without any rule, made if need be."""
-        group = self._find("quarantine") or self._create("quarantine")
-        with translated(group):
-            self._revoke_all(group)
-        return group
+        return self.emptied(self._find("quarantine") or self._create("quarantine"))
 
     def opened(self) -> str:
         """Return the group that allows everything both ways, made if need be."""
@@ -62,11 +58,25 @@ class QuarantineGroups:
             self._allow_all(group)
         return group
 
-    def remove(self) -> None:
-        """Delete both groups once no interface uses them."""
-        for purpose in ("open", "quarantine"):
-            for group in self._tagged(purpose):
-                self._delete(group)
+    def closed_around(self, groups: tuple[str, ...]) -> str:
+        """Return the quarantine group an interface is in already, from this or an earlier incident."""
+        if len(groups) != 1:
+            return ""
+        tags = {each["Key"]: each["Value"] for each in read_group(self._access, groups[0]).get("Tags", [])}
+        return groups[0] if tags.get(PURPOSE_TAG) == "quarantine" else ""
+
+    def emptied(self, group: str) -> str:
+        """Return a quarantine group after taking away any rule that it may have got."""
+        with translated(group):
+            self._revoke_all(group)
+        return group
+
+    def remove(self, used: str) -> None:
+        """Delete the groups of this incident, and the one that was used, once no interface is in them."""
+        for group in {used, *self._tagged("open"), *self._tagged("quarantine")}:
+            # The last interface that leaves a group deletes it.
+            with already(group, IN_USE, *GONE):
+                self._ec2.delete_security_group(GroupId=group)
 
     def _find(self, purpose: Purpose) -> str:
         found = self._tagged(purpose)
@@ -118,15 +128,11 @@ class QuarantineGroups:
         outward = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"]]
         inward = [rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]]
         if inward:
-            _unless(
-                RULE_GONE,
-                lambda: self._ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=inward),
-            )
+            with already(group, *RULE_GONE):
+                self._ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=inward)
         if outward:
-            _unless(
-                RULE_GONE,
-                lambda: self._ec2.revoke_security_group_egress(GroupId=group, SecurityGroupRuleIds=outward),
-            )
+            with already(group, *RULE_GONE):
+                self._ec2.revoke_security_group_egress(GroupId=group, SecurityGroupRuleIds=outward)
         if rules and self._rules(group):
             raise TransientCloudError("the quarantine group still has rules", resource=group)
 
@@ -139,30 +145,15 @@ class QuarantineGroups:
     def _allow_all(self, group: str) -> None:
         found = read_group(self._access, group)
         if not _open_to_all(found["IpPermissions"]):
-            _unless(
-                RULE_THERE,
-                lambda: self._ec2.authorize_security_group_ingress(
-                    GroupId=group, IpPermissions=[_EVERYTHING]
-                ),
-            )
+            with already(group, *RULE_THERE):
+                self._ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[_EVERYTHING])
         if not _open_to_all(found["IpPermissionsEgress"]):
             # A new group allows all IPv4 already (EC2 user guide, "Default security groups").
-            _unless(
-                RULE_THERE,
-                lambda: self._ec2.authorize_security_group_egress(
+            with already(group, *RULE_THERE):
+                self._ec2.authorize_security_group_egress(
                     GroupId=group,
                     IpPermissions=[{"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}],
-                ),
-            )
-
-    def _delete(self, group: str) -> None:
-        try:
-            self._ec2.delete_security_group(GroupId=group)
-        except ClientError as error:
-            # The last interface that leaves the group deletes it.
-            if error_code(error) != IN_USE and error_code(error) not in GONE:
-                with translated(group):
-                    raise
+                )
 
 
 def read_group(access: AwsAccess, group: str) -> SecurityGroupTypeDef:
@@ -178,12 +169,3 @@ def _open_to_all(rules: list[IpPermissionOutputTypeDef]) -> bool:
     wide = [rule for rule in rules if rule["IpProtocol"] == "-1"]
     v4 = any(each["CidrIp"] == "0.0.0.0/0" for rule in wide for each in rule.get("IpRanges", []))
     return v4 and any(each["CidrIpv6"] == "::/0" for rule in wide for each in rule.get("Ipv6Ranges", []))
-
-
-def _unless(codes: frozenset[str], call: Callable[[], object]) -> None:
-    """Make a call whose effect may be there already: a sibling interface prepares the same group."""
-    try:
-        call()
-    except ClientError as error:
-        if error_code(error) not in codes:
-            raise

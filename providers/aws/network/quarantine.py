@@ -91,12 +91,14 @@ class QuarantineSecurityGroup(
     def apply(self, target: Target, state: State) -> Change:
         """Swap to open and then to closed; a retry after a crash goes on from what it finds."""
         groups = QuarantineGroups(self.access, state.values["vpc"])
-        closed = groups.closed()
         changed = autoscaling.hold(self.access, target.parent, state.values["auto_scaling"])
-        if interface(self.access, target.ref).groups != (closed,):
+        closed = groups.closed_around(interface(self.access, target.ref).groups)
+        if closed:
+            groups.emptied(closed)  # isolated already: opening it again would let traffic out
+        else:
+            closed, changed = groups.closed(), True
             self._swap(target, groups.opened())
             self._swap(target, closed)
-            changed = True
         group = state.values["auto_scaling"].get("group", "")
         return self.done(target, state, changed=changed, group=closed, auto_scaling_group=group)
 
@@ -117,7 +119,7 @@ class QuarantineSecurityGroup(
                 self.access.client("ec2").modify_network_interface_attribute(
                     NetworkInterfaceId=target.ref, Groups=before["groups"]
                 )
-        QuarantineGroups(self.access, before["vpc"]).remove()
+        QuarantineGroups(self.access, before["vpc"]).remove(change.after["group"])
         autoscaling.let_go(self.access, target.parent, before["auto_scaling"])
         groups, scaling = (
             interface(self.access, target.ref).groups,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -17,7 +15,7 @@ from providers.aws.network.canary import declared_canary
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import FIND_INTERFACES, ec2_arn, matching
 from providers.aws.resources import Subnet, of_kind
-from providers.aws.session import AwsMeasure, error_code, translated
+from providers.aws.session import AwsMeasure, already, translated
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -99,7 +97,7 @@ class QuarantineSubnetAcl(
             self._replace(target, wanted)
         ours = self._ours(target)
         if ours:
-            with translated(ours):
+            with already(ours, "InvalidNetworkAclID.NotFound"):
                 self.ec2.delete_network_acl(NetworkAclId=ours)
         actual = self._in_force(target)["NetworkAclId"]
         text = "restored" if actual == wanted else "differs from the pre-state"
@@ -114,13 +112,7 @@ class QuarantineSubnetAcl(
         return found[0]
 
     def _ours(self, target: Target) -> str:
-        found = self._acls(
-            target,
-            [
-                {"Name": f"tag:{INCIDENT_TAG}", "Values": [self.run.incident_id]},
-                {"Name": f"tag:{SUBNET_TAG}", "Values": [target.ref]},
-            ],
-        )
+        found = self._acls(target, [{"Name": f"tag:{SUBNET_TAG}", "Values": [target.ref]}])
         return found[0]["NetworkAclId"] if found else ""
 
     def _acls(self, target: Target, filters: list[FilterTypeDef]) -> list[NetworkAclTypeDef]:
@@ -148,7 +140,7 @@ class QuarantineSubnetAcl(
             self._deny(target, acl, 2, {"Ipv6CidrBlock": "::/0"}, egress=egress)
 
     def _deny(self, target: Target, acl: str, number: int, block: dict[str, str], *, egress: bool) -> None:
-        try:
+        with already(target.ref, ALREADY_THERE):
             self.ec2.create_network_acl_entry(
                 NetworkAclId=acl,
                 RuleNumber=number,
@@ -157,10 +149,6 @@ class QuarantineSubnetAcl(
                 Egress=egress,
                 **block,  # type: ignore[arg-type]
             )
-        except ClientError as error:
-            if error_code(error) != ALREADY_THERE:  # an earlier attempt came this far
-                with translated(target.ref):
-                    raise
 
     def _replace(self, target: Target, acl: str) -> None:
         association = next(

@@ -25,11 +25,12 @@ OTHER_PROBE = {"service": "dynamodb", "operation": "list_tables"}
 class Step:
     """One measure on one identity."""
 
-    def __init__(self, world: Any, name: str, resource: JsonObject, **overrides: Any) -> None:
+    def __init__(self, world: Any, measure_name: str, resource: JsonObject, *, name: str = "agent") -> None:
         kind = IamRole if resource["kind"] == "iam-role" else IamUser
-        workload = world.workload(identities=(kind.model_validate(resource),), **overrides)
+        workload = world.workload(identities=(kind.model_validate(resource),))
+        workload = workload.model_copy(update={"id": name})
         self.context = world.context(workload)
-        self.measure = measure(name)(self.context)
+        self.measure = measure(measure_name)(self.context)
         (declared,) = self.measure.applies_to(workload)
         (self.target,) = self.measure.discover(declared)
 
@@ -144,13 +145,15 @@ def test_a_policy_of_our_name_with_other_content_is_replaced_and_given_back(
     world: Any, role: JsonObject
 ) -> None:
     iam, theirs = world.admin("iam"), allow("s3:GetObject")
-    iam.put_role_policy(RoleName=name_of(role), PolicyName="FirebreakDenyAll", PolicyDocument=theirs)
+    iam.put_role_policy(RoleName=name_of(role), PolicyName="FirebreakDenyAll-agent", PolicyDocument=theirs)
     step = Step(world, "aws.deny-all", role)
     change = step.apply(step.snapshot())
     assert change.changed
     assert step.holds(change)
     assert step.measure.revert(change).holds
-    actual = iam.get_role_policy(RoleName=name_of(role), PolicyName="FirebreakDenyAll")["PolicyDocument"]
+    actual = iam.get_role_policy(RoleName=name_of(role), PolicyName="FirebreakDenyAll-agent")[
+        "PolicyDocument"
+    ]
     assert actual == json.loads(theirs)
 
 
@@ -183,6 +186,25 @@ def test_a_shared_role_loses_only_the_workloads_sessions(world: Any, fresh: Any)
     assert block.holds(changes[1])
     session_as(world, role, "billing-2", "s3").list_buckets()
     assert refused(lambda: session_as(world, role, "agent-8", "s3")) == "AccessDenied"
+
+
+def test_two_workloads_on_one_role_are_contained_and_released_on_their_own(world: Any, fresh: Any) -> None:
+    role = make_role(world, fresh("shared"))
+    one, other = ({**role, "session_names": [f"{name}-*"]} for name in ("one", "other"))
+    before = world.admin("iam").get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
+    for measure_name in ("aws.deny-all", "aws.block-assume-role"):
+        first = Step(world, measure_name, one, name="one")
+        second = Step(world, measure_name, other, name="other")
+        changes = first.apply(first.snapshot()), second.apply(second.snapshot())
+        assert first.holds(changes[0])
+        assert second.holds(changes[1])
+        assert first.measure.revert(changes[0]).holds
+        assert second.holds(changes[1])
+        assert not first.holds(changes[0])
+        assert second.measure.revert(changes[1]).holds
+    after = world.admin("iam").get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
+    assert after == before
+    assert world.admin("iam").list_role_policies(RoleName=name_of(role))["PolicyNames"] == ["agent"]
 
 
 def test_blast_radius_names_declared_and_discovered_users(world: Any, fresh: Any) -> None:
@@ -247,7 +269,9 @@ def test_revoke_stops_old_sessions_and_stays(world: Any, role: JsonObject) -> No
 def test_the_cut_off_moves_forward_for_a_later_incident_only(world: Any, role: JsonObject) -> None:
     iam = world.admin("iam")
     old = json.dumps(document("revoke-older-sessions", cut_off="2020-01-01T00:00:00Z"))
-    iam.put_role_policy(RoleName=name_of(role), PolicyName="FirebreakRevokeOlderSessions", PolicyDocument=old)
+    iam.put_role_policy(
+        RoleName=name_of(role), PolicyName="FirebreakRevokeOlderSessions-agent", PolicyDocument=old
+    )
     step = Step(world, "aws.revoke-sessions", role)
     change = step.apply(step.snapshot())
     assert change.changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from providers.aws.network.canary import Reach, _reach
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import interface
 from providers.aws.resources import KINDS
+from providers.aws.session import owner_mark
 
 REGION, ACCOUNT = "eu-central-1", "222222222222"
 DEADLINE_SECONDS = 40
@@ -114,15 +116,18 @@ def ground(world: Any, admin: Admin, fresh: Callable[[str], str]) -> Ground:
 class Steps:
     """One measure on everything it applies to."""
 
-    def __init__(self, world: Any, name: str, **groups: list[JsonObject]) -> None:
+    def __init__(
+        self, world: Any, measure_name: str, *, name: str = "agent", **groups: list[JsonObject]
+    ) -> None:
         typed = {
             group: tuple(KINDS[group][each["kind"]].model_validate(each) for each in resources)
             for group, resources in groups.items()
         }
         # As a worker sees it: after a trip through JSON, without the provider's own classes.
-        self.workload = Workload.model_validate_json(world.workload(**typed).model_dump_json())
+        made = world.workload(**typed).model_copy(update={"id": name})
+        self.workload = Workload.model_validate_json(made.model_dump_json())
         self.context = world.context(self.workload)
-        self.measure = measure(name)(self.context)
+        self.measure = measure(measure_name)(self.context)
         declared = self.measure.applies_to(self.workload)
         self.targets = [found for each in declared for found in self.measure.discover(each)]
 
@@ -245,6 +250,36 @@ def test_a_strangers_group_of_our_name_is_not_used(ground: Ground) -> None:
     assert kept["IpPermissions"]
 
 
+def test_interfaces_isolated_at_one_time_share_one_group(ground: Ground) -> None:
+    steps = quarantine(ground)
+    states = steps.snapshot()
+    with ThreadPoolExecutor(2) as pool:
+        changes = list(pool.map(lambda each: steps.measure.apply(each.target, each), states))
+    assert all(steps.measure.verify(each.target, each)[0].holds for each in changes)
+    with ThreadPoolExecutor(2) as pool:
+        assert all(each.holds for each in pool.map(steps.measure.revert, changes))
+    assert ground.groups(ground.first) == ground.groups(ground.second) == [ground.group]
+
+
+def test_a_second_incident_never_opens_an_isolated_interface(ground: Ground) -> None:
+    first = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    (change,) = first.apply(first.snapshot())
+    second = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
+    since = ground.world.sandbox.calls().next
+    (state,) = second.snapshot()
+    carried = state.model_copy(update={"values": {**state.values, "groups": [ground.group]}})
+    (again,) = second.apply([carried])
+    assert not again.changed
+    assert again.after["group"] == change.after["group"]
+    operations = {each["operation"] for each in ground.world.sandbox.calls(since, mutating=True).calls}
+    assert "ModifyNetworkInterfaceAttribute" not in operations
+    assert second.revert([again])[0].holds
+    assert ground.groups(ground.first) == [ground.group]
+    tagged = [{"Name": f"tag:{INCIDENT_TAG}", "Values": [first.context.run.incident_id]}]
+    left = ground.ec2.describe_security_groups(Filters=tagged)["SecurityGroups"]
+    assert change.after["group"] not in [each["GroupId"] for each in left]
+
+
 def test_a_rule_added_to_the_quarantine_group_is_noticed_and_removed(ground: Ground) -> None:
     steps = quarantine(ground, {"kind": "network-interface", "ref": ground.first})
     states = steps.snapshot()
@@ -350,7 +385,7 @@ def test_elastic_addresses_leave_and_return_to_the_same_place(ground: Ground) ->
     steps = Steps(
         ground.world, "aws.detach-public-ip", network=[{"kind": "ec2-instance", "ref": ground.instance}]
     )
-    assert [each.ref for each in steps.targets] == [ground.first]
+    assert [each.ref for each in steps.targets] == [ground.first, ground.second]
     before = interface(steps.context.access, ground.first).public_addresses
     states = steps.snapshot()
     changes = steps.apply(states)
@@ -459,8 +494,11 @@ def channels(admin: Admin, fresh: Callable[[str], str]) -> tuple[str, str]:
     return arn["Attributes"]["QueueArn"], topic
 
 
-def cut(world: Any, *channels: JsonObject, identities: list[JsonObject] | None = None) -> Steps:
-    return Steps(world, "aws.cut-queue-channels", channels=list(channels), identities=identities or [])
+def cut(
+    world: Any, *channels: JsonObject, identities: list[JsonObject] | None = None, name: str = "agent"
+) -> Steps:
+    groups = {"channels": list(channels), "identities": identities or []}
+    return Steps(world, "aws.cut-queue-channels", name=name, **groups)
 
 
 def agent(world: Any, name: str) -> JsonObject:
@@ -513,6 +551,30 @@ def test_channels_are_cut_for_all_but_the_responder(
     assert json.loads(after) == json.loads(before)
 
 
+def policy_of(world: Any, queue: str) -> str:
+    sqs = world.admin("sqs")
+    url = sqs.get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+    return str(answer.get("Attributes", {}).get("Policy", ""))
+
+
+def test_two_workloads_on_one_channel_are_released_on_their_own(
+    world: Any, channels: tuple[str, str]
+) -> None:
+    one, other = (
+        cut(world, {"kind": "sqs-queue", "ref": channels[0]}, name=name) for name in ("one", "other")
+    )
+    first = one.apply(one.snapshot())
+    second = other.apply(other.snapshot())
+    assert one.verify(first)[0].holds
+    assert other.verify(second)[0].holds
+    assert one.revert(first)[0].holds
+    assert not one.verify(first)[0].holds
+    assert other.verify(second)[0].holds
+    assert other.revert(second)[0].holds
+    assert not policy_of(world, channels[0])
+
+
 def test_a_queues_own_policy_stays_beside_the_cut(
     world: Any, admin: Admin, channels: tuple[str, str]
 ) -> None:
@@ -528,7 +590,10 @@ def test_a_queues_own_policy_stays_beside_the_cut(
     admin.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(theirs)})
     steps = cut(world, {"kind": "sqs-queue", "ref": queue})
     changes = steps.apply(steps.snapshot())
-    assert [each["Sid"] for each in changes[0].after["policy"]["Statement"]] == ["FirebreakCut", "a"]
+    assert [each["Sid"] for each in changes[0].after["policy"]["Statement"]] == [
+        f"FirebreakCut{owner_mark(steps.context.run)}",
+        "a",
+    ]
     findings = steps.verify(changes)
     assert [each.holds for each in findings] == [True]
     assert steps.revert(changes)[0].holds
