@@ -47,7 +47,7 @@ async def connected() -> AsyncIterator[Session]:
 
 async def watch(handle: WorkflowHandle[Any, Any], seen: Callable[[RunStatus], None]) -> RunStatus:
     """Report each state of a run until it has ended; returns the last one."""
-    ending = asyncio.ensure_future(handle.result())
+    ending = asyncio.ensure_future(_end(handle))
     try:
         while not ending.done():
             seen(await patiently(handle))
@@ -62,6 +62,19 @@ async def watch(handle: WorkflowHandle[Any, Any], seen: Callable[[RunStatus], No
     last = await patiently(handle)
     seen(last)
     return last
+
+
+async def _end(handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait for the end of a run, beyond a restart of the server."""
+    while True:
+        try:
+            await handle.result()
+        except RPCError as error:
+            if _is_final(error):
+                raise
+            await patiently(handle)  # gives up where nobody answers any more
+        else:
+            return
 
 
 async def patiently(handle: WorkflowHandle[Any, Any]) -> RunStatus:
