@@ -1,4 +1,4 @@
-"""Create many small workloads for benchmarks: one role, one interface, one object and one log group each."""
+"""Create many small workloads for benchmarks: one role, interface, object and log group each."""
 
 from __future__ import annotations
 
@@ -32,18 +32,13 @@ def create_fleet(accounts: Accounts, copies: int) -> list[Json]:
     admin = accounts.workload
     vpc = create_vpc(admin, FLEET, SUBNET_RANGE)
     group = create_group(admin, vpc.id, FLEET, (CANARY_PORT, VPC_RANGE))
-    bucket = f"{FLEET}-{admin.account}"
-    admin.client("s3").create_bucket(
-        Bucket=bucket,
-        ObjectLockEnabledForBucket=True,
-        CreateBucketConfiguration={"LocationConstraint": admin.region},
-    )
     with ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(partial(_create_one, accounts, vpc, group, bucket), range(copies)))
+        return list(pool.map(partial(_create_one, accounts, vpc, group), range(copies)))
 
 
-def _create_one(accounts: Accounts, vpc: Vpc, group: str, bucket: str, number: int) -> Json:
+def _create_one(accounts: Accounts, vpc: Vpc, group: str, number: int) -> Json:
     name = f"bench-agent-{number:05d}"
+    bucket = _bucket(accounts, name)
     role = _role(accounts, name, bucket)
     object_key, digest = _object(accounts, name, bucket)
     return {
@@ -70,6 +65,18 @@ def _role(accounts: Accounts, name: str, bucket: str) -> str:
     trusted = trust({"Service": "ec2.amazonaws.com"}, {"AWS": accounts.responder_role_arn})
     permissions = document(allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"))
     return create_role(accounts.workload, name, trusted, permissions)
+
+
+def _bucket(accounts: Accounts, name: str) -> str:
+    """One for each: frozen objects of 17 workloads would fill one bucket's policy (20 KiB, S3 user guide)."""
+    admin = accounts.workload
+    bucket = f"{name}-{admin.account}"
+    admin.client("s3").create_bucket(
+        Bucket=bucket,
+        ObjectLockEnabledForBucket=True,
+        CreateBucketConfiguration={"LocationConstraint": admin.region},
+    )
+    return bucket
 
 
 def _probe(bucket: str, name: str) -> Json:
