@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from hashlib import sha256
@@ -23,6 +23,9 @@ from firebreak.record import PlannedStep, RunRef
 from firebreak.settings import Settings
 
 T = TypeVar("T")
+
+READERS = 8
+"""Documents read at one time; sealing read 60 of them one after the other, 9 s at 150 ms a call."""
 
 
 class Engine:
@@ -74,6 +77,11 @@ class Engine:
     def get(self, stored: Stored) -> bytes:
         """A small document, whole; its hash is checked."""
         return b"".join(self.vault.read(stored))
+
+    def get_all(self, stored: Sequence[Stored]) -> list[bytes]:
+        """Several documents, in their order, read side by side; blocking."""
+        with ThreadPoolExecutor(READERS) as readers:  # not ``pool``: its threads may all be waiting here
+            return list(readers.map(self.get, stored))
 
     def _workload(self, stored: Stored) -> Workload:
         if stored.sha256 not in self._workloads:

@@ -26,7 +26,7 @@ from firebreak.statusdoc import status
 
 def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
     """Read proved outcomes back, each pointing to where it lies."""
-    read = (Observations.model_validate_json(engine.get(each)).outcome for each in stored)
+    read = (Observations.model_validate_json(each).outcome for each in engine.get_all(stored))
     return [
         outcome.model_copy(update={"findings_stored": at}) for outcome, at in zip(read, stored, strict=True)
     ]
@@ -59,7 +59,7 @@ def seal(
     """Write the record and the signed package; every object is locked."""
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
     acquired = list(_acquisitions(engine, done, preserved))
-    lines = [line for part in segments for line in engine.get(part).decode().splitlines()]
+    lines = [line for part in engine.get_all(list(segments)) for line in part.decode().splitlines()]
     last, _ = custody.extend(_head(lines, plan.run), _collected(acquired, actor))
     items = [*documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
     package = bag.seal(
@@ -117,12 +117,13 @@ def _acquisitions(
     engine: Engine, done: Iterable[StepOutcome], preserved: Iterable[Stored]
 ) -> Iterator[tuple[Change, tuple[Exhibit, ...]]]:
     """What every step acquired; the change of a pre-capture is itself an exhibit."""
-    for outcome in done:
-        if outcome.change is not None:
-            change = Change.model_validate_json(engine.get(outcome.change))
-            yield change, change.exhibits
-    for stored in preserved:
-        change = Change.model_validate_json(engine.get(stored))
+    changes = [outcome.change for outcome in done if outcome.change is not None]
+    for read in engine.get_all(changes):
+        change = Change.model_validate_json(read)
+        yield change, change.exhibits
+    captured = list(preserved)
+    for stored, read in zip(captured, engine.get_all(captured), strict=True):
+        change = Change.model_validate_json(read)
         itself = Exhibit(
             evidence_id=evidence_id(stored),
             kind="volatile pre-capture",
