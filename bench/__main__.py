@@ -15,7 +15,9 @@ NAMES = ("overhead", "history", "propagation", "recovery", "load")
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
-@click.option("--size", default=1.0, show_default=True, help="Scale of repetitions and fleets; 0.2 for a quick look.")
+@click.option(
+    "--size", default=1.0, show_default=True, help="Scale of repetitions and fleets; 0.2 for a quick look."
+)
 @click.option("--document-only", is_flag=True, help="Write docs/performance.md from the results at hand.")
 def main(names: tuple[str, ...], size: float, *, document_only: bool) -> None:
     """Measure Firebreak on this machine; everything talks to loopback only."""

@@ -168,6 +168,9 @@ async def contain(client: Client, place: Ground, workload: Workload, mode: Mode 
     ended = await handle.result()
     seconds = time.perf_counter() - began
     watcher.cancel()
+    if ended.verdict is not Verdict.CONTAINED:
+        document = await start.status(handle)
+        say(f"  {workload.id} {ended.verdict}: {document.refusals} {document.warnings} {document.notes}")
     return Contained(handle, incident_id, ended.verdict, seconds)
 
 

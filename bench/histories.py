@@ -53,10 +53,10 @@ async def read(handle: WorkflowHandle[Containment, Ended]) -> RunHistory:
         proved_at=chained[:4],
         packaged_at=packaged[-1],
         ended_at=_at(events[-1]),
-        retried_activities=sum(
-            each.activity_task_started_event_attributes.attempt > 1 for each in events
+        retried_activities=sum(each.activity_task_started_event_attributes.attempt > 1 for each in events),
+        timed_out_tasks=sum(
+            each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT for each in events
         ),
-        timed_out_tasks=sum(each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT for each in events),
     )
 
 

@@ -128,7 +128,9 @@ async def _fleet(
 
 async def _one(client: Client, place: Ground, workload: Workload, mode: Mode) -> tuple[Mode, datetime, Any]:
     triggered_at = now()
-    return mode, triggered_at, await contain(client, place, workload, mode)
+    done = await contain(client, place, workload, mode)
+    assert done.verdict == Verdict.CONTAINED, done.verdict
+    return mode, triggered_at, done
 
 
 async def _read(runs: Sequence[tuple[Mode, datetime, Any]]) -> list[Ran]:
@@ -144,15 +146,15 @@ async def _read(runs: Sequence[tuple[Mode, datetime, Any]]) -> list[Ran]:
 async def _priorities(
     client: Client, place: Ground, drills: Sequence[Workload], live: Sequence[Workload]
 ) -> dict[str, Any]:
-    """Queue drills, then live runs at once behind them; who is contained first?"""
+    """Queue drills, then live runs at once behind them; see who is contained first."""
     began = now()
     queued = [asyncio.create_task(_one(client, place, each, Mode.DRILL)) for each in drills]
     await asyncio.sleep(0.5)
     urgent = [asyncio.create_task(_one(client, place, each, Mode.LIVE)) for each in live]
     ran = await _read(await asyncio.gather(*queued, *urgent))
-    assert all(each.verdict == Verdict.CONTAINED for each in ran)
     ends = {
-        mode: sorted((r.history.packaged_at - began).total_seconds() for r in ran if r.mode is mode) for mode in Mode
+        mode: sorted((r.history.packaged_at - began).total_seconds() for r in ran if r.mode is mode)
+        for mode in Mode
     }
     overtaken = sum(end > ends[Mode.LIVE][-1] for end in ends[Mode.DRILL])
     result = {

@@ -101,7 +101,9 @@ def _cpu(process: psutil.Process) -> float:
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
     return {
         "processor": model,
         "cores": psutil.cpu_count(),

@@ -6,14 +6,11 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
-from bench.ground import connect
 from firebreak.cli.exit import run_and_exit
+from firebreak.connect import connect
 from firebreak.settings import load_settings
 from tests.workflows.scripted import ScriptedActivities
 from tests.workflows.stage import scripted_workers
-
-STEPS = 8
-"""Two in each phase: what ``tests.workflows.script.standard`` plays."""
 
 
 async def work() -> None:
