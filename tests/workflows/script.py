@@ -33,6 +33,8 @@ class Act:
     irreversible: str = ""
     held: asyncio.Event | None = None
     """Calls wait for it, where it is given."""
+    held_late: asyncio.Event | None = None
+    """Calls for late log evidence wait for it."""
 
     @property
     def target(self) -> Target:

@@ -169,7 +169,7 @@ class ScriptedActivities:
         part = run.script.act(request.step.key)
         late = any(o.key == part.key and o.awaiting_logs for o in run.outcomes)
         async with self._recorded(run, Event("contain", "began", part.measure, part.phase, late)):
-            await _held(part.held)
+            await _held(part.held_late if late else part.held)
             run.outcomes.append(_outcome(request, self._play(run, part)))
             return run.outcomes[-1]
 

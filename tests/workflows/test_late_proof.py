@@ -33,6 +33,17 @@ async def test_phase_3_starts_before_the_log_proof_and_the_verdict_waits_for_it(
     assert run.recording.index("package", "began") > again
 
 
+async def test_the_run_waits_for_a_log_proof_that_takes_its_time(stage: Stage) -> None:
+    script = deferred("awaiting")
+    late = script.act(script.acts[2].key).held_late = asyncio.Event()
+    run = await stage.play(script)
+    document = await run.until(lambda d: d.phases[3].verdict is Verdict.CONTAINED)
+    assert (document.verdict, document.phases[1].verdict) == (Verdict.PENDING, Verdict.PENDING)
+    assert run.recording.count("package") == 0
+    late.set()
+    assert (await run.ended()).verdict is Verdict.CONTAINED
+
+
 async def test_the_verdict_is_not_contained_while_the_logs_are_missing(stage: Stage) -> None:
     run = await stage.play(deferred("awaiting", "unproven"))
     document = await run.asked()
