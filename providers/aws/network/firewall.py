@@ -159,12 +159,16 @@ class NetworkFirewallDeny(
             "RuleGroupTypeDef",
             {"RulesSource": {"StatelessRulesAndCustomActions": {"StatelessRules": rules}}},
         )
+        if existing is None:
+            return self._create_group(target, rules, group)
         with translated(target.ref):
-            if existing is not None:
-                self.firewall.update_rule_group(
-                    RuleGroupArn=self._group_arn(target), UpdateToken=existing[1], RuleGroup=group
-                )
-                return True
+            self.firewall.update_rule_group(
+                RuleGroupArn=self._group_arn(target), UpdateToken=existing[1], RuleGroup=group
+            )
+        return True
+
+    def _create_group(self, target: Target, rules: list[JsonObject], group: RuleGroupTypeDef) -> bool:
+        try:
             self.firewall.create_rule_group(
                 RuleGroupName=self._group_name(target),
                 Type="STATELESS",
@@ -173,6 +177,12 @@ class NetworkFirewallDeny(
                 RuleGroup=group,
                 Tags=[{"Key": "firebreak:workload", "Value": self.run.workload.id}],
             )
+        except ClientError:
+            made = self._group_rules(target)
+            if made is not None and made[0] == rules:
+                return False  # by another execution of this very step, a moment ago
+            with translated(target.ref):
+                raise
         return True
 
     def _delete_group(self, target: Target) -> None:
