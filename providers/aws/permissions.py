@@ -152,6 +152,8 @@ def _belongs(action: str, arn: str) -> bool:
     owner = arn.split(":")[2] if arn.startswith("arn:") else service
     if service == "s3" and owner == "s3":
         return ("Bucket" in name) == ("/" not in arn)
+    if service == owner == "sagemaker":
+        return ("Group" in name) == (":model-package-group/" in arn)
     return owner == service or (service == "sts" and owner == "iam")
 
 

@@ -183,6 +183,7 @@ TRIED = {
     "PutImage",
     "PutItem",
     "PutObject",
+    "UpdateModelPackage",
 }
 
 

@@ -91,11 +91,23 @@ def _secretsmanager(arn: str, region: str, account: str, _name: str) -> Resource
     return Resource(arn, account, secret.policy or None if secret else None)
 
 
+def _sagemaker(arn: str, region: str, account: str, name: str) -> Resource:
+    """A group's policy also guards the versions in it; the emulator writes their ARNs in lower case."""
+    kind, _, path = name.partition("/")
+    group, _, version = path.partition("/")
+    if kind != "model-package-group" and not (kind == "model-package" and version):
+        return Resource(arn, account)
+    groups: Any = get_backend("sagemaker")[account][region].model_package_groups
+    found = [each for known, each in groups.items() if known.lower() == group.lower()]
+    return Resource(arn, account, getattr(found[0], "resource_policy", None) if found else None)
+
+
 _READERS: Mapping[str, Callable[[str, str, str, str], Resource]] = {
     "dynamodb": _dynamodb,
     "ecr": _ecr,
     "kms": _kms,
     "s3": _s3,
+    "sagemaker": _sagemaker,
     "secretsmanager": _secretsmanager,
     "sns": _sns,
     "sqs": _sqs,

@@ -46,10 +46,15 @@ def sid_of(run: Run) -> str:
     return SID + sha256(f"{run.workload.account}/{run.workload.id}".encode()).hexdigest()[:12]
 
 
-def frozen_by_another(policy: str | None, sid: str) -> bool:
+def frozen_by_another(policy: str | None, sid: str, ending: str = "") -> bool:
     """Tell whether another workload's freeze, which made its own control, already binds the resource."""
-    names = [str(each.get("Sid", "")) for each in _statements(json.loads(policy))] if policy else []
-    return any(name.startswith(SID) and not name.startswith(sid) for name in names)
+    others = [name for name in _names(policy) if name.startswith(SID) and not name.startswith(sid)]
+    return any(name.endswith(ending) for name in others)
+
+
+def has_any_statement(policy: str | None, sid: str) -> bool:
+    """Tell whether a freeze of that name was begun."""
+    return any(name.startswith(sid) for name in _names(policy))
 
 
 def deny(
@@ -142,6 +147,10 @@ def restored(after: JsonObject, before: JsonObject, *, policy_restored: bool) ->
     wrong += [] if policy_restored else ["policy"]
     observed = f"differs from before: {', '.join(wrong)}" if wrong else "as before"
     return found(Method.CONFIGURATION, observed, holds=not wrong, differs=wrong)
+
+
+def _names(policy: str | None) -> list[str]:
+    return [str(each.get("Sid", "")) for each in _statements(json.loads(policy))] if policy else []
 
 
 def _statements(document: JsonObject) -> list[JsonObject]:

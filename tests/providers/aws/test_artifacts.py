@@ -15,7 +15,6 @@ from providers.aws.resources import (
     CodePipelineStage,
     DynamoDbTable,
     EcrRepository,
-    ModelPackage,
     S3Object,
     S3Prefix,
 )
@@ -467,37 +466,6 @@ def test_an_undeclared_image_is_refused_before_the_first_change(world: Any, fres
     _, step = image_step(world, name, "sha256:" + "0" * 64)
     with pytest.raises(PermanentCloudError, match="no image tagged prod"):
         step.snapshot()
-
-
-@pytest.mark.parametrize("status", ["Approved", "PendingManualApproval"])
-def test_model_packages_are_rejected_and_restored(world: Any, fresh: Any, status: str) -> None:
-    bucket, group = fresh("models"), fresh("group")
-    make_bucket(world, bucket, lock=False).put_object(Bucket=bucket, Key="m.tar.gz", Body=b"weights")
-    sagemaker = world.admin("sagemaker")
-    sagemaker.create_model_package_group(ModelPackageGroupName=group)
-    arn = sagemaker.create_model_package(
-        ModelPackageGroupName=group,
-        ModelApprovalStatus=status,
-        InferenceSpecification={
-            "Containers": [{"Image": "image", "ModelDataUrl": f"s3://{bucket}/m.tar.gz"}],
-            "SupportedContentTypes": ["application/json"],
-            "SupportedResponseMIMETypes": ["application/json"],
-        },
-    )["ModelPackageArn"]
-    package = ModelPackage(kind="model-package", ref=arn, approved_sha256=sha256(b"weights").hexdigest())
-    data = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/m.tar.gz", role="model")
-    step = Step(world, "aws.reject-model-package", artifacts=(package, data))
-    before = step.snapshot()
-    change = step.apply()
-    assert change.changed
-    assert holds(step.verify(change))
-    assert change.after["artifacts"][1]["matches"] is True
-    assert not step.apply().changed
-    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    assert not holds(step.verify(change))
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
 
 
 def make_pipeline(world: Any, name: str) -> Any:

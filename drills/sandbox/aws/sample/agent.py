@@ -142,20 +142,25 @@ def rogue_config(admin: Admin, principals: Principals, artifacts: Artifacts, hos
             *_network_channels(host),
             *_messages("-from-peer", "peer", NETWORK, artifacts),
             *_deliveries("-ci", "ci", FREEZE, artifacts),
+            _approval("approve-ci", FREEZE, "ci", artifacts),
         ],
     }
 
 
 def _identity_channels(admin: Admin, artifacts: Artifacts) -> list[Json]:
     assume = {"RoleArn": admin.role_arn(AGENT_ROLE), "RoleSessionName": "i-agent"}
-    approval = {"ModelPackageArn": artifacts.model_package_arn, "ModelApprovalStatus": "Approved"}
     return [
-        _call("approve", IDENTITY, "agent", "sagemaker", "update_model_package", approval),
+        _approval("approve", IDENTITY, "agent", artifacts),
         _call("api", IDENTITY, "agent", "s3", "list_objects_v2", {"Bucket": artifacts.bucket}),
         _call("assume", IDENTITY, "host", "sts", "assume_role", assume),
         *_messages("", "agent", IDENTITY, artifacts),
         *_deliveries("", "agent", IDENTITY, artifacts),
     ]
+
+
+def _approval(name: str, phase: int, principal: str, artifacts: Artifacts) -> Json:
+    approval = {"ModelPackageArn": artifacts.model_package_arn, "ModelApprovalStatus": "Approved"}
+    return _call(name, phase, principal, "sagemaker", "update_model_package", approval)
 
 
 def _network_channels(host: Host) -> list[Json]:

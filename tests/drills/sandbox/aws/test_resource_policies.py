@@ -4,12 +4,21 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from drills.sandbox.aws.client import AccessKey, SandboxClient
 
 ACCOUNT = "222222222222"
 OTHER = "333333333333"
 REGION = "eu-central-1"
 DENIED = {"AccessDenied", "AccessDeniedException"}
+INVALID, CONFLICT = "ValidationException", "ConflictException"
+MODEL_WRITES = [
+    "sagemaker:CreateModelPackage",
+    "sagemaker:DeleteModelPackage",
+    "sagemaker:DeleteModelPackageGroup",
+    "sagemaker:UpdateModelPackage",
+]
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"})
 
 World = Any
@@ -118,6 +127,66 @@ class TestResourcePolicies:
         deleted = {"repositoryName": "agent", "imageIds": [{"imageTag": "v1"}]}
         assert refused(agent.batch_delete_image, **deleted) == "AccessDeniedException"
         assert agent.describe_images(repositoryName="agent")["imageDetails"]
+
+    @pytest.mark.parametrize("operator", ["ArnEquals", "ArnNotLike"])
+    def test_model_package_group_policy(
+        self, world: World, admin: AccessKey, refused: Refused, operator: str
+    ) -> None:
+        sagemaker = world.connect("sagemaker", admin)
+        agent_arn, free_arn = world.role(), world.role("free")
+        agent = world.connect("sagemaker", world.session(agent_arn))
+        free = world.connect("sagemaker", world.session(free_arn))
+        group = agent.create_model_package_group(ModelPackageGroupName="models")["ModelPackageGroupArn"]
+        new = {"ModelPackageGroupName": "models", "ModelApprovalStatus": "PendingManualApproval"}
+        package = agent.create_model_package(**new)["ModelPackageArn"]
+        approve = {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"}
+        agent.update_model_package(**approve)
+        named = agent_arn if operator == "ArnEquals" else free_arn
+        deny = world.policy(
+            "Deny",
+            MODEL_WRITES,
+            [group, f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/models/*"],
+            Principal="*",
+            Condition={operator: {"aws:PrincipalArn": [named]}},
+        )
+        sagemaker.put_model_package_group_policy(ModelPackageGroupName="models", ResourcePolicy=deny)
+        assert refused(agent.update_model_package, **approve) in DENIED
+        assert refused(agent.create_model_package, **new) in DENIED
+        assert refused(agent.delete_model_package, ModelPackageName=package) in DENIED
+        assert refused(agent.delete_model_package_group, ModelPackageGroupName="models") in DENIED
+        assert agent.describe_model_package(ModelPackageName=package)["ModelApprovalStatus"] == "Approved"
+        assert agent.list_model_packages(ModelPackageGroupName="models")["ModelPackageSummaryList"]
+        free.update_model_package(**approve)
+        assert refused(free.delete_model_package_group, ModelPackageGroupName="models") == CONFLICT
+        free.delete_model_package(ModelPackageName=package)
+        free.delete_model_package_group(ModelPackageGroupName="models")
+
+    def test_model_package_group_policy_is_kept_and_removed(
+        self, world: World, admin: AccessKey, refused: Refused
+    ) -> None:
+        sagemaker = world.connect("sagemaker", admin)
+        sagemaker.create_model_package_group(ModelPackageGroupName="models")
+        group = {"ModelPackageGroupName": "models"}
+        assert refused(sagemaker.get_model_package_group_policy, **group) == INVALID
+        deny = world.policy("Deny", "sagemaker:UpdateModelPackage", "*", Principal="*")
+        sagemaker.put_model_package_group_policy(**group, ResourcePolicy=deny)
+        assert sagemaker.get_model_package_group_policy(**group)["ResourcePolicy"] == deny
+        assert refused(sagemaker.put_model_package_group_policy, **group, ResourcePolicy="no") == INVALID
+        sagemaker.delete_model_package_group_policy(**group)
+        assert refused(sagemaker.delete_model_package_group_policy, **group) == INVALID
+        absent = {"ModelPackageGroupName": "nowhere", "ResourcePolicy": deny}
+        assert refused(sagemaker.put_model_package_group_policy, **absent) == INVALID
+
+    def test_model_package_without_a_group_is_under_no_group_policy(
+        self, world: World, admin: AccessKey, refused: Refused
+    ) -> None:
+        sagemaker = world.connect("sagemaker", admin)
+        sagemaker.create_model_package_group(ModelPackageGroupName="models")
+        deny = world.policy("Deny", "sagemaker:*", "*", Principal="*")
+        sagemaker.put_model_package_group_policy(ModelPackageGroupName="models", ResourcePolicy=deny)
+        alone = sagemaker.create_model_package(ModelPackageName="models-alone")["ModelPackageArn"]
+        sagemaker.update_model_package(ModelPackageArn=alone, ModelApprovalStatus="Rejected")
+        assert refused(sagemaker.delete_model_package_group, ModelPackageGroupName="models") in DENIED
 
     def test_key_policy(self, world: World, admin: AccessKey, refused: Refused) -> None:
         kms = world.connect("kms", admin)

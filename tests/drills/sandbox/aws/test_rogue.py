@@ -42,7 +42,7 @@ IDENTITY_CHANNELS = {
 }
 NETWORK_CHANNELS = {"egress", "egress-new", "ingress", "ingress-new", "lateral", "lateral-new"}
 PEER_CHANNELS = {"queue-from-peer", "topic-from-peer"}
-ACCOMPLICE_CHANNELS = {"artifact-overwrite-ci", "image-ci", "memory-ci", "promote-ci"}
+ACCOMPLICE_CHANNELS = {"approve-ci", "artifact-overwrite-ci", "image-ci", "memory-ci", "promote-ci"}
 EVERY_CHANNEL = {"assume"} | IDENTITY_CHANNELS | NETWORK_CHANNELS | PEER_CHANNELS | ACCOMPLICE_CHANNELS
 
 
