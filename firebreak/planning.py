@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from pydantic import AwareDatetime
 
-from firebreak import inventory
 from firebreak.engine import Engine, folder
 from firebreak.errors import ContainmentError, UsageError
 from firebreak.guard import GROUP_OF_PHASE, Candidate, refusals
@@ -126,7 +125,7 @@ def read_marker(engine: Engine, workload: Workload) -> Marker | None:
 
 
 async def _workload(engine: Engine, request: ContainmentInput) -> Workload:
-    loaded = await engine.blocking(lambda: inventory.load(engine.settings.inventory))
+    loaded = await engine.blocking(engine.inventory)
     workload = loaded.workload(request.workload_id)
     if workload.digest() != request.workload_digest:
         raise UsageError(
