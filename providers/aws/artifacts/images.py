@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.artifacts.freeze import (
@@ -262,6 +262,10 @@ class FreezeImageRepository(
                 self._untag(target, tag)
                 self._tag(target, tag)
         except ClientError as error:
+            if error_code(error) in _TAGGED:
+                raise TransientCloudError(
+                    "another execution of this step places the canary tag just now", resource=target.ref
+                ) from error
             if error_code(error) not in DENIED_CODES or not frozen_by_another(policy, sid_of(self.run)):
                 raise translate(error, target.ref) from error
 

@@ -6,6 +6,7 @@ guide, "Network ACLs").
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from firebreak.errors import PermanentCloudError
@@ -75,7 +76,7 @@ class QuarantineSubnetAcl(
 
     def apply(self, target: Target, state: State) -> Change:
         """Make the denying ACL, complete its entries, and only then put it in force."""
-        acl = self._ours(target) or self._create(target, state.values["vpc"])
+        acl = next(self._ours(target), "") or self._create(target, state.values["vpc"])
         self._complete(target, acl)
         changed = self._in_force(target)["NetworkAclId"] != acl
         if changed:
@@ -85,7 +86,8 @@ class QuarantineSubnetAcl(
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
         """Our ACL is in force and has no entry that allows."""
         acl = self._in_force(target)
-        ours = acl["NetworkAclId"] == change.after["acl"]
+        # By its tag: two executions of the step at one moment may have made an ACL each.
+        ours = acl["NetworkAclId"] in self._ours(target)
         allows = [entry for entry in acl["Entries"] if entry["RuleAction"] == "allow"]
         text = f"{acl['NetworkAclId']} is in force with {len(allows)} allowing entries"
         return (found(Method.EFFECTIVE_POLICY, text, holds=ours and not allows, entries=len(acl["Entries"])),)
@@ -95,8 +97,7 @@ class QuarantineSubnetAcl(
         target, wanted = change.target, change.before["acl"]
         if self._in_force(target)["NetworkAclId"] != wanted:
             self._replace(target, wanted)
-        ours = self._ours(target)
-        if ours:
+        for ours in self._ours(target):
             with already(ours, "InvalidNetworkAclID.NotFound"):
                 self.ec2.delete_network_acl(NetworkAclId=ours)
         actual = self._in_force(target)["NetworkAclId"]
@@ -111,9 +112,9 @@ class QuarantineSubnetAcl(
             )
         return found[0]
 
-    def _ours(self, target: Target) -> str:
+    def _ours(self, target: Target) -> Iterator[str]:
         found = self._acls(target, [{"Name": f"tag:{SUBNET_TAG}", "Values": [target.ref]}])
-        return found[0]["NetworkAclId"] if found else ""
+        yield from sorted(each["NetworkAclId"] for each in found)
 
     def _acls(self, target: Target, filters: list[FilterTypeDef]) -> list[NetworkAclTypeDef]:
         with translated(target.ref):
