@@ -29,6 +29,10 @@ from firebreak.start import cloud_queue
 WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
+STORE_REMEDY = (
+    "give the store versions and locks, and no default retention: every exhibit is locked on its own"
+)
+
 ValueT = TypeVar("ValueT")
 
 
@@ -234,15 +238,19 @@ def _provider(cloud: Cloud) -> tuple[str, Provider]:
 
 
 def _store(found: Provider, settings: Settings) -> tuple[str, Vault]:
-    """Reach the store and look at the lock of one object, where there is one; nothing is written."""
+    """Read how the store is set up, and the lock of one object where there is one; nothing is written."""
+    place = settings.evidence.store
     vault = found.vault(settings)
+    problems = found.check_store(settings)
+    if problems:
+        raise EvidenceError("; ".join(problems), resource=place, remedy=STORE_REMEDY)
     uri = next(iter(vault.list("")), "")
     if not uri:
-        return f"{settings.evidence.store} is reached and empty", vault
+        return f"{place} is empty; it keeps versions and can lock them", vault
     locked_until = vault.find(uri).locked_until
     if locked_until is None:
         raise EvidenceError("the store holds an unlocked object", resource=uri, remedy="enable Object Lock")
-    return f"{settings.evidence.store} is reached; locked until {locked_until:%Y-%m-%d}", vault
+    return f"{place} keeps versions and locks them; the first until {locked_until:%Y-%m-%d}", vault
 
 
 def _signing_key(found: Provider, settings: Settings) -> tuple[str, None]:

@@ -6,16 +6,39 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
+from pydantic import Field
 from securesystemslib.signer import Signer
 
 from firebreak.errors import PermanentCloudError
 from firebreak.evidence.vault import Vault
 from firebreak.measure import Measure, load
-from firebreak.model import Cloud, JsonObject, Mode, Resource, Run, Target, Workload
+from firebreak.model import Cloud, FrozenModel, JsonObject, Mode, Resource, Run, Target, Workload
 from firebreak.settings import Settings
 
 Need = tuple[type[Measure[Any]], Target]
 """A measure and one target that it will act on."""
+
+
+class Search(FrozenModel):
+    """Where to look for workloads, and the tag by which their resources are recognised."""
+
+    account: str
+    region: str
+    access: dict[str, str] = Field(default_factory=dict)
+    """How to reach the account; the keys are the provider's, as in a workload."""
+    tag: str
+    value: str = ""
+    """Only the workload of this value; empty for all."""
+
+
+class Proposal(FrozenModel):
+    """What was found: workloads that an inventory accepts, and what they lack."""
+
+    workloads: tuple[Workload, ...]
+    notes: dict[str, tuple[str, ...]]
+    """Workload id to what only a person can add or decide."""
+    left_out: tuple[str, ...]
+    """Resources that carry the tag and are not proposed, each with the reason."""
 
 
 class Provider(Protocol):
@@ -30,11 +53,16 @@ class Provider(Protocol):
 
     def access(self, run: Run, settings: Settings, vault: Vault) -> Any:
         """The responder's sessions for that workload. In a drill it refuses (GuardError) any account that
-        is not listed as sandbox. No change is made."""
+        is not listed as sandbox. No change is made.
+        """
         ...
 
     def vault(self, settings: Settings) -> Vault:
         """The evidence store that the settings name."""
+        ...
+
+    def check_store(self, settings: Settings) -> tuple[str, ...]:
+        """What is wrong with how the evidence store itself is set up, in words. Read-only."""
         ...
 
     def signer(self, settings: Settings, mode: Mode) -> Signer:
@@ -49,8 +77,14 @@ class Provider(Protocol):
         """What the responder may not do of what the plan needs, as ``action on resource``. Read-only."""
         ...
 
-    def policies(self, needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings) -> JsonObject:
-        """Least-privilege policy documents by role (responder, evidence, orchestrator)."""
+    def policies(
+        self, needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings
+    ) -> JsonObject:
+        """Least-privilege policy documents by role (responder, evidence, orchestrator, discovery)."""
+        ...
+
+    def discover(self, search: Search, settings: Settings) -> Proposal:
+        """Propose the workloads that an account's tags tell of. Read-only."""
         ...
 
 

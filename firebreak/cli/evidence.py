@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from firebreak.cli import exit as codes
-from firebreak.cli.options import folder_argument
+from firebreak.cli.options import cloud_option, clouds_here, folder_argument
 from firebreak.cli.output import both_times, emit, json_option, plain, show, table
 from firebreak.errors import EvidenceError, UsageError
 from firebreak.evidence import custody
@@ -100,6 +100,28 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
         emit({"package": str(made), "uri": uri})
     else:
         click.echo(str(made))
+
+
+@evidence.command()
+@click.option("--drill", is_flag=True, help="The key that signs the packages of drills.")
+@cloud_option(required=False)
+@json_option
+def key(drill: bool, cloud: Cloud | None, as_json: bool) -> None:
+    """Print the public key (PEM) that verifies packages: keep it away from the evidence store."""
+    mode = Mode.DRILL if drill else Mode.LIVE
+    public = provider(cloud or _only_cloud()).signer(load_settings(), mode).public_key
+    pem = str(public.keyval["public"]).strip()
+    if as_json:
+        emit({"mode": mode.value, "key_id": public.keyid, "scheme": public.scheme, "public_key": f"{pem}\n"})
+    else:
+        click.echo(pem)
+
+
+def _only_cloud() -> Cloud:
+    first, *others = clouds_here()
+    if others:
+        raise UsageError("more than one cloud is installed", remedy="name --cloud")
+    return first
 
 
 @contextmanager

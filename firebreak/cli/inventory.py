@@ -1,4 +1,4 @@
-"""``firebreak inventory``: check, list and describe the workloads that may be contained."""
+"""``firebreak inventory``: check, list, describe and propose the workloads that may be contained."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from pathlib import Path
 import click
 
 from firebreak import inventory as loader
-from firebreak.cli.options import clouds_here, inventory_option
-from firebreak.cli.output import emit, json_option, show, table
+from firebreak.cli.options import cloud_option, clouds_here, inventory_option
+from firebreak.cli.output import emit, json_option, say, show, table
+from firebreak.cli.proposal import as_document, as_yaml
+from firebreak.errors import UsageError
 from firebreak.inventory import Inventory
-from firebreak.model import JsonObject, Workload
+from firebreak.model import Cloud, JsonObject, Workload
+from firebreak.provider import Proposal, Search, provider
+from firebreak.settings import load_settings
+
+TAG = "ai-workload"
 
 
 @click.group()
 def inventory() -> None:
-    """Check, list and describe the workloads of the inventory file."""
+    """Check, list, describe and propose the workloads of the inventory file."""
 
 
 @inventory.command()
@@ -47,6 +53,54 @@ def list_workloads(inventory_path: Path, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of an inventory file."""
     emit(loader.schema(clouds_here()))
+
+
+@inventory.command()
+@cloud_option(required=True)
+@click.option("--account", required=True, help="The account to search.")
+@click.option("--region", required=True, help="The region to search.")
+@click.option(
+    "--role-arn", default="", help="The role to read the account as; it needs permissions discovery."
+)
+@click.option("--external-id", default="", help="The external id of that role, where it asks for one.")
+@click.option(
+    "--tag",
+    default=TAG,
+    show_default=True,
+    metavar="KEY[=VALUE]",
+    help="The tag whose value names the workload; with a value, that workload only.",
+)
+@json_option
+def discover(as_json: bool, tag: str, **place: str) -> None:
+    """Propose an inventory from the tags of an account's resources; it only reads.
+
+    Standard output is an inventory file. Its comments say what only a person can add, such as probes.
+    """
+    cloud = Cloud(place.pop("cloud"))
+    proposal = provider(cloud).discover(_search(tag, **place), load_settings())
+    if as_json:
+        emit(as_document(proposal))
+    else:
+        click.echo(as_yaml(proposal), nl=False)
+    _say_what_is_missing(proposal, tag)
+
+
+def _search(tag: str, *, account: str, region: str, role_arn: str, external_id: str) -> Search:
+    key, _, value = tag.partition("=")
+    if not key:
+        raise UsageError("--tag names no key", remedy="give --tag KEY or --tag KEY=VALUE")
+    given = {"role_arn": role_arn, "external_id": external_id}
+    access = {name: text for name, text in given.items() if text}
+    return Search(account=account, region=region, access=access, tag=key, value=value)
+
+
+def _say_what_is_missing(proposal: Proposal, tag: str) -> None:
+    if not proposal.workloads:
+        say(f"nothing is tagged {tag}")
+    for workload_id, notes in proposal.notes.items():
+        for note in notes:
+            if note.startswith("INCOMPLETE"):
+                say(f"{workload_id}: {note}")
 
 
 def _document(workload: Workload) -> JsonObject:

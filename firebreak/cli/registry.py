@@ -18,7 +18,8 @@ from firebreak.model import Cloud, JsonObject, Workload
 from firebreak.provider import Need, provider
 from firebreak.settings import load_settings
 
-ROLES = ("responder", "evidence", "orchestrator")
+DISCOVERY = "discovery"
+ROLES = ("responder", "evidence", "orchestrator", DISCOVERY)
 
 
 @click.command()
@@ -48,10 +49,11 @@ def measures(cloud: Cloud | None, as_json: bool) -> None:
 @inventory_option
 @click.option("--role", type=click.Choice(ROLES), help="Print one role's document only.")
 def permissions(cloud: Cloud, inventory_path: Path, role: str | None) -> None:
-    """Print the least-privilege policy documents for the workloads of the inventory, as JSON."""
-    workloads = [each for each in loader.load(inventory_path).workloads.values() if each.cloud is cloud]
-    if not workloads:
-        raise UsageError(f"{inventory_path} has no workload in {cloud}")
+    """Print the least-privilege policy documents for the workloads of the inventory, as JSON.
+
+    The document of the role discovery needs no inventory.
+    """
+    workloads = [] if role == DISCOVERY else _workloads(cloud, inventory_path)
     documents = provider(cloud).policies(list(_needs(cloud, workloads)), workloads, load_settings())
     emit(documents[role] if role else documents)
 
@@ -76,6 +78,13 @@ def describe(measure: type[Measure[Any]]) -> JsonObject:
 def promise(measure: type[Measure[Any]]) -> str:
     """The first line of the measure's docstring."""
     return next(iter((measure.__doc__ or "").strip().splitlines()), "")
+
+
+def _workloads(cloud: Cloud, inventory_path: Path) -> list[Workload]:
+    found = [each for each in loader.load(inventory_path).workloads.values() if each.cloud is cloud]
+    if not found:
+        raise UsageError(f"{inventory_path} has no workload in {cloud}")
+    return found
 
 
 def _needs(cloud: Cloud, workloads: Iterable[Workload]) -> Iterator[Need]:

@@ -13,6 +13,7 @@ from firebreak.measure import Measure, Permission, Scope
 from firebreak.model import JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
+from providers.aws.discovery import DISCOVERY_ACTIONS
 from providers.aws.documents import compact
 from providers.aws.session import AwsAccess, AwsMeasure, translated
 
@@ -82,7 +83,7 @@ def missing(access: AwsAccess, needs: Iterable[Need]) -> tuple[str, ...]:
 
 
 def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings) -> JsonObject:
-    """Write the policy documents of responder, evidence and orchestrator."""
+    """Write the policy documents of responder, evidence and orchestrator, and the one of discovery."""
     known = list(workloads)
     roles = sorted({each.access["role_arn"] for each in known if each.access.get("role_arn")})
     needed = grants(needs, known)
@@ -103,6 +104,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
             "policies": pack(_statements(_evidence(settings))),
         },
         "orchestrator": {"policies": pack(_statements({"sts:AssumeRole": set(assumed)} if assumed else {}))},
+        "discovery": {"policies": pack(_statements(_discovery()))},
     }
 
 
@@ -205,6 +207,11 @@ def _refusals(result: EvaluationResultTypeDef) -> Iterator[str]:
     for each in single:
         if each["EvalResourceDecision"] != "allowed":
             yield f"{action} on {each['EvalResourceName']}"
+
+
+def _discovery() -> Grants:
+    """What it takes to read an account of which nothing is known yet."""
+    return {action: set(EVERYWHERE) for action in DISCOVERY_ACTIONS}
 
 
 def _evidence(settings: Settings) -> Grants:

@@ -12,11 +12,12 @@ from typing import cast
 import botocore.session
 from securesystemslib.signer import Signer
 
+from firebreak.errors import UsageError
 from firebreak.evidence.vault import Vault
 from firebreak.model import JsonObject, Mode, Resource, Run, Workload
-from firebreak.provider import Need
+from firebreak.provider import Need, Proposal, Search
 from firebreak.settings import Settings
-from providers.aws import permissions
+from providers.aws import discovery, permissions
 from providers.aws.resources import KINDS
 from providers.aws.session import AwsAccess
 
@@ -51,6 +52,11 @@ class AwsProvider:
         module = importlib.import_module("providers.aws.vault")
         return cast("Vault", module.S3Vault.open(settings))
 
+    def check_store(self, settings: Settings) -> tuple[str, ...]:
+        """Name what is wrong with the bucket's versioning, lock and default retention. Read-only."""
+        module = importlib.import_module("providers.aws.vault")
+        return cast("tuple[str, ...]", module.S3Vault.open(settings).check())
+
     def signer(self, settings: Settings, mode: Mode) -> Signer:
         """Open the key that signs evidence packages of this mode."""
         module = importlib.import_module("providers.aws.signing")
@@ -69,6 +75,13 @@ class AwsProvider:
     ) -> JsonObject:
         """Write the least-privilege policy documents by role."""
         return permissions.documents(needs, workloads, settings)
+
+    def discover(self, search: Search, settings: Settings) -> Proposal:
+        """Propose workloads from the account's tags; raises UsageError when the place is not AWS's."""
+        problems = self.check(discovery.own_workload(search))
+        if problems:
+            raise UsageError("; ".join(problems))
+        return discovery.discover(search, settings)
 
 
 @lru_cache(maxsize=1)

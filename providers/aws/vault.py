@@ -38,8 +38,13 @@ PART_BYTES = 8 * 1024 * 1024
 """One part of a multipart upload; S3 takes 10,000 of them, so 78 GiB (S3 user guide, "Multipart limits")."""
 READ_BYTES = 1024 * 1024
 
-STORE_ACTIONS = ("s3:ListBucket", "s3:ListBucketVersions")
-"""What the evidence role needs on the bucket."""
+STORE_ACTIONS = (
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketVersioning",
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+)
+"""What the evidence role needs on the bucket; the first two are for ``doctor``."""
 OBJECT_ACTIONS = (
     "s3:PutObject",
     "s3:PutObjectRetention",
@@ -202,6 +207,22 @@ class S3Vault:
             with translated(self._uri(name)):
                 self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=version)
 
+    def check(self) -> tuple[str, ...]:
+        """Name what is wrong with the bucket's versioning, lock and default retention. Read-only."""
+        with translated(f"s3://{self.bucket}"):
+            versioning = self._s3().get_bucket_versioning(Bucket=self.bucket).get("Status")
+            lock = self._lock_configuration()
+        problems = []
+        if versioning != "Enabled":
+            problems.append("versioning is not enabled")
+        if lock.get("ObjectLockEnabled") != "Enabled":
+            problems.append("Object Lock is not enabled")
+        default = lock.get("Rule", {}).get("DefaultRetention")
+        if default:
+            period = f"{default['Days']} days" if default.get("Days") else f"{default['Years']} years"
+            problems.append(f"a default retention of {period} would lock the secrets that must be deletable")
+        return tuple(problems)
+
     # names and clients
 
     def _name(self, key: str) -> str:
@@ -241,6 +262,14 @@ class S3Vault:
     def _lock(self) -> dict[str, Any]:
         until = now() + timedelta(days=self._settings.retention_days)
         return {"ObjectLockMode": self._settings.retention_mode, "ObjectLockRetainUntilDate": until}
+
+    def _lock_configuration(self) -> Any:
+        try:
+            return self._s3().get_object_lock_configuration(Bucket=self.bucket)["ObjectLockConfiguration"]
+        except ClientError as error:
+            if error_code(error) != "ObjectLockConfigurationNotFoundError":
+                raise
+            return {}  # a bucket without Object Lock answers so (S3 API reference)
 
     def _put_whole(self, name: str, body: bytes, media_type: str) -> str:
         # S3 refuses lock parameters unless a checksum of the body comes with them (PutObject reference).

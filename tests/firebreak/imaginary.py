@@ -35,7 +35,7 @@ from firebreak.model import (
     Target,
     Workload,
 )
-from firebreak.provider import Need
+from firebreak.provider import Need, Proposal, Search
 from firebreak.settings import GuardSettings, ProofSettings, Settings
 
 ACCOUNT = "imaginary-1"
@@ -146,6 +146,12 @@ class ImaginaryProvider:
 
     def vault(self, settings: Settings) -> LocalVault:
         return self.world.vault()
+
+    def check_store(self, settings: Settings) -> tuple[str, ...]:
+        return ()
+
+    def discover(self, search: Search, settings: Settings) -> Proposal:
+        return Proposal(workloads=(), notes={}, left_out=())
 
     def signer(self, settings: Settings, mode: Mode) -> Signer:
         return open_signer(f"file:{self.world.key}")

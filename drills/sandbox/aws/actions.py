@@ -22,6 +22,7 @@ _PREFIX_BY_MODEL = {
     "bedrock-runtime": "bedrock",
     "cloudwatch": "cloudwatch",
     "dynamodbstreams": "dynamodb",
+    "resourcegroupstaggingapi": "tag",
     "sagemaker-runtime": "sagemaker",
     "sesv2": "ses",
     "stepfunctions": "states",

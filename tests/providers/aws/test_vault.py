@@ -215,3 +215,10 @@ def test_a_bucket_without_lock_is_refused(world: Any, fresh: Any) -> None:
     settings = Settings.model_validate({"evidence": {"store": f"s3://{bucket}", "access": access}})
     with pytest.raises(Exception, match=r"Object ?Lock"):
         S3Vault.open(settings).put("a", b"")
+
+
+def test_the_store_is_checked_with_the_evidence_roles_own_permissions(world: Any) -> None:
+    since = world.sandbox.calls().next
+    assert world.vault().check() == ()
+    calls = world.sandbox.calls(since, principal="assumed-role/firebreak-evidence").calls
+    assert [call["operation"] for call in calls] == ["GetBucketVersioning", "GetObjectLockConfiguration"]

@@ -24,6 +24,7 @@ from drills.sandbox.aws.sample.artifacts import create_artifacts
 from drills.sandbox.aws.sample.inventory import describe_agent, write_inventory
 from drills.sandbox.aws.sample.lean import create_fleet
 from drills.sandbox.aws.sample.network import create_host, create_vpc
+from drills.sandbox.aws.sample.tags import tag_agent
 from drills.sandbox.aws.sample.variants import create_variants
 from drills.sandbox.aws.state import DEFAULT_REGION
 
@@ -128,6 +129,7 @@ def _agent(accounts: Accounts) -> tuple[list[Json], Json]:
     vpc = create_vpc(admin, NAME, PUBLIC_RANGE)
     host = create_host(admin, NAME, vpc, AGENT_PROFILE)
     artifacts = create_artifacts(admin, NAME, admin.role_arn(PEER_ROLE))
+    tag_agent(admin, vpc, host, artifacts)
     return [describe_agent(accounts, vpc, host, artifacts)], rogue_config(admin, principals, artifacts, host)
 
 

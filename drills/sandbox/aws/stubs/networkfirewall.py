@@ -171,6 +171,16 @@ def delete_firewall_policy(request: StubRequest) -> Json:
     return {"FirewallPolicyResponse": _status(policy, "FirewallPolicy")}
 
 
+@stub(SERVICE, "TagResource")
+def tag_resource(request: StubRequest) -> Json:
+    """Add tags to a policy or rule group, replacing those of the same key."""
+    arn, added = request.params["ResourceArn"], request.params["Tags"]
+    item = _find(policies if ":firewall-policy/" in arn else rule_groups, arn)
+    keys = {tag["Key"] for tag in added}
+    item.tags = [*(tag for tag in item.tags if tag["Key"] not in keys), *added]
+    return {}
+
+
 def _refuse_in_use(item: Versioned) -> None:
     if _associations(item):
         raise StubError("InvalidOperationException", f"Unable to delete {item.arn}: it is still in use")
