@@ -5,6 +5,8 @@ Endpoints, proxies and profiles are the SDK's own affair (``AWS_ENDPOINT_URL``, 
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import botocore.session
@@ -28,6 +31,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.loaders import JSONFileLoader
 
 from firebreak.errors import FirebreakError, GuardError, PermanentCloudError, TransientCloudError
 from firebreak.measure import Measure, Permission, now
@@ -302,6 +306,19 @@ Owner = Role | Literal["borrowed"] | None
 """Whose credentials a client uses: a role's, a borrowed one, or the SDK's own."""
 
 
+class _PlainFiles(JSONFileLoader):
+    """Reads service models into plain dictionaries, far smaller in memory than botocore's ordered ones."""
+
+    def load_file(self, file_path: str) -> Any:
+        """The document, or None where there is no such file."""
+        for ending, opened in ((".json", open), (".json.gz", gzip.open)):
+            path = Path(file_path + ending)
+            if path.is_file():
+                with opened(path, "rb") as file:
+                    return json.load(file)
+        return None
+
+
 class _Clients:
     """Clients shared by all runs of the process: making one costs far more than a call."""
 
@@ -327,6 +344,7 @@ class _Clients:
         session = botocore.session.get_session()
         if self._loader is None:
             self._loader = session.get_component("data_loader")
+            self._loader.file_loader = _PlainFiles()
         session.register_component("data_loader", self._loader)  # the parsed service models are shared
         if role is not None:
             credentials = _IncidentCredentials(role) if isinstance(role, Role) else _BorrowedCredentials()
