@@ -76,8 +76,8 @@ def propagation(result: Result) -> Iterator[str]:
     """Slow identity changes."""
     yield "## Slow clouds\n"
     yield (
-        f"{result['latency_ms']:.0f} ms for every call, and identity changes that take effect late; proof with "
-        "the production settings (three in a row, 5 s apart).\n"
+        f"{result['latency_ms']:.0f} ms for every call, and identity changes that take effect late; "
+        "proof with the production settings (three in a row, 5 s apart).\n"
     )
     yield _machine(result)
     yield from _table(
@@ -100,8 +100,9 @@ def recovery(result: Result) -> Iterator[str]:
     """Crashes and deployments."""
     yield "## Recovery\n"
     yield (
-        "The full sample workload, server on its SQLite file. Each disturbed run stands beside an "
-        "undisturbed one; disturbed in phase 1, 2 and 3 in turn. A process that is started again first has to load.\n"
+        "The full sample workload, server on its SQLite file. Each disturbed run stands beside "
+        "an undisturbed one; disturbed in phase 1, 2 and 3 in turn. A process that is started again first "
+        "has to load.\n"
     )
     yield _machine(result)
     yield from _table(
@@ -124,16 +125,16 @@ def load(result: Result) -> Iterator[str]:
     yield "## Many at once, on one worker process\n"
     yield _machine(result)
     yield (
-        "### On the sandbox\n\nLean workloads: one role, one interface, one object, one log group each. The sandbox "
-        "is one Python process that answers one call at a time: its calls per second are the limit of this table, "
-        "not Firebreak.\n"
+        "### On the sandbox\n\nLean workloads: one role, one interface, one object, one log group "
+        "each. The sandbox is one Python process that answers one call at a time: its calls per second are "
+        "the limit of this table, not Firebreak.\n"
     )
     yield from _fleets(result["sandbox"], sandboxed=True)
     biggest = result["sandbox"][-1]
     yield f"Calls of one containment: {_list(biggest['calls_per_containment'])}.\n"
     yield (
-        "### Orchestration alone\n\nThe same workflows with activities that do nothing, eight steps each: what is "
-        "left is Temporal, its SDK and our workflow code, on cores shared with the Temporal server.\n"
+        "### Orchestration alone\n\nThe same workflows with activities that do nothing, eight steps each: "
+        "what is left is Temporal, its SDK and our workflow code, on cores shared with the Temporal server.\n"
     )
     yield from _fleets(result["scripted"], sandboxed=False)
     yield "### Live runs behind drills\n\nDrills are queued, then live runs 0.5 s later.\n"

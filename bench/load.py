@@ -171,6 +171,6 @@ async def _priorities(
 def _brief(result: dict[str, Any]) -> str:
     return (
         f"{result['verdicts']}, phase 1 {result['phase_1_proved_seconds']}, contained "
-        f"{result['contained_seconds']}, {result['per_minute']}/min, {result['usage']['cpu_seconds_per_containment']}, "
-        f"retried {result['retried_activities']}"
+        f"{result['contained_seconds']}, {result['per_minute']}/min, retried {result['retried_activities']}, "
+        f"CPU {result['usage']['cpu_seconds_per_containment']}"
     )

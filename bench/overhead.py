@@ -35,6 +35,7 @@ async def _pairs(place: Ground, other: Plain, count: int) -> list[dict[str, Any]
     pids = {"worker": worker.pid, "server": place.server.process.pid}
     pairs = Pairs(place, client, other, workload, pids)
     await pairs.one()  # warms both sides, and is not counted
+    pairs.latency_ms = LATENCY_MS
     place.aws.configure(latency_ms=LATENCY_MS)
     return [await pairs.one() for _ in range(count)]
 
@@ -51,6 +52,7 @@ class Pairs:
         self.workload = workload
         self.pids = pids
         self.turn = 0
+        self.latency_ms = 0.0
 
     async def one(self) -> dict[str, Any]:
         """One pair; which side comes first alternates."""
@@ -66,6 +68,12 @@ class Pairs:
         )
         return pair
 
+    async def _undo(self, incident_id: str) -> None:
+        """Revert without the latency, which nobody measures here."""
+        self.place.aws.configure(latency_ms=0)
+        await self.other.undo(incident_id)
+        self.place.aws.configure(latency_ms=self.latency_ms)
+
     async def _orchestrated(self) -> dict[str, Any]:
         mark = self.place.calls_so_far()
         with metered(self.pids) as meter:
@@ -79,14 +87,14 @@ class Pairs:
             "proved_after": [history.since_start(at) for at in history.proved_at],
             "calls": self.place.calls_by_service(mark),
         }
-        await self.other.undo(done.incident_id)
+        await self._undo(done.incident_id)
         return {"firebreak": side}
 
     async def _plain(self) -> dict[str, Any]:
         mark, incident_id = self.place.calls_so_far(), new_incident_id()
         side = await self.other.contain(incident_id, self.workload.id)
         side["calls"] = self.place.calls_by_service(mark)
-        await self.other.undo(incident_id)
+        await self._undo(incident_id)
         return {"plain": side}
 
 
