@@ -50,9 +50,7 @@ class EvidenceActivities:
             self.engine,
             plan,
             request.facts,
-            done,
-            preserved=request.preserved,
-            segments=request.segments,
+            package.Gathered(done, request.preserved, request.segments),
             sealed_at=request.sealed_at,
             actor=self.responder,
         )

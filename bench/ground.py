@@ -163,7 +163,9 @@ async def contain(client: Client, place: Ground, workload: Workload, mode: Mode 
     started = await start.contain(
         client, place.settings(), workload, trigger(), incident_id=incident_id, mode=mode
     )
-    handle = client.get_workflow_handle_for(Containment.run, started.workflow_id, run_id=started.run_id)
+    handle: WorkflowHandle[Containment, Ended] = client.get_workflow_handle(
+        started.workflow_id, run_id=started.run_id, result_type=Ended
+    )
     watcher = asyncio.create_task(_complain_when_stuck(handle))
     ended = await handle.result()
     seconds = time.perf_counter() - began

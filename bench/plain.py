@@ -97,9 +97,7 @@ class PlainRun:
             self.engine,
             read,
             self.facts,
-            package.outcomes(self.engine, stored),
-            preserved=preserved,
-            segments=self.segments,
+            package.Gathered(package.outcomes(self.engine, stored), preserved, self.segments),
             sealed_at=now(),
             actor=ACTOR,
         )

@@ -68,12 +68,14 @@ def temporal(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def worker(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    command: tuple[str, ...], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process; only workers of a cloud get that cloud's credentials."""
     if command == WORKFLOW_WORKER:
         environment = {k: v for k, v in environment.items() if not k.startswith(CREDENTIAL_PREFIXES)}
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command line
+        process = subprocess.Popen(
             [sys.executable, "-m", "firebreak", *command], env=dict(environment), stdout=output, stderr=output
         )
     try:
@@ -87,9 +89,10 @@ def worker(command: tuple[str, ...], environment: Mapping[str, str], log: Path) 
 def rogue_agent(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
     """The compromised agent, alive for the length of a block; its reports are read from the sandbox."""
     config = stack.sample.rogue_config_path
-    command = [sys.executable, "-m", "drills.sandbox.aws.rogue", "--endpoint", stack.sandbox.url, "--config", str(config)]
+    arguments = ("--endpoint", stack.sandbox.url, "--config", str(config))
+    command = [sys.executable, "-m", "drills.sandbox.aws.rogue", *arguments]
     with (stack.folder / "rogue.log").open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own command line
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         yield process
     finally:

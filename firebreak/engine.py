@@ -75,7 +75,8 @@ class Engine:
     def context(self, run: Run, folder: str, progress: Progress | None = None) -> Context[Any]:
         """What measures of that run work with."""
         access = self.provider.access(run, self.settings, self.vault)
-        return Context(run=run, access=access, vault=self.vault, folder=folder, progress=progress or Progress())
+        progress = progress or Progress()
+        return Context(run=run, access=access, vault=self.vault, folder=folder, progress=progress)
 
     def measure(self, ref: RunRef, step: PlannedStep, progress: Progress | None = None) -> Measure[Any]:
         """The step's measure, ready to act."""

@@ -80,14 +80,15 @@ def _shared(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
         if len(radius) > run.workload.max_blast_radius:
             yield (
                 f"{measure.name} on {target.ref} would also cut off {', '.join(radius)}: "
-                f"{len(radius)} exceeds max_blast_radius={run.workload.max_blast_radius}; declare session_names "
-                "to scope the deny to this workload's sessions, or raise max_blast_radius"
+                f"{len(radius)} exceeds max_blast_radius={run.workload.max_blast_radius}; declare "
+                "session_names to scope the deny to this workload's sessions, or raise max_blast_radius"
             )
 
 
 def _empty_phases(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
     for phase, group in GROUP_OF_PHASE.items():
-        if not any(measure.phase is phase for measure, _, _ in candidates) and group not in run.workload.without:
+        inhabited = any(measure.phase is phase for measure, _, _ in candidates)
+        if not inhabited and group not in run.workload.without:
             yield (
                 f"{run.workload.id} declares nothing for the phase {phase.title}; add its {group}, or state "
                 f"under `without: {{{group}: reason}}` that it has none"

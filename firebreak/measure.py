@@ -141,7 +141,7 @@ class Measure(ABC, Generic[AccessT]):
 
     @abstractmethod
     def snapshot(self, target: Target) -> JsonObject:
-        """Read everything that release needs. Read-only; raises PermanentCloudError for an unusable target."""
+        """Read everything that release needs. Read-only; PermanentCloudError for an unusable target."""
 
     @abstractmethod
     def apply(self, target: Target, state: State) -> Change:
@@ -183,7 +183,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def found(method: Method, observed: str, *, holds: bool, inconclusive: bool = False, **detail: Any) -> Finding:
+def found(
+    method: Method, observed: str, *, holds: bool, inconclusive: bool = False, **detail: Any
+) -> Finding:
     """A finding observed now."""
     return Finding(
         holds=holds,

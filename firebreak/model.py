@@ -138,7 +138,7 @@ class Exhibit(FrozenModel):
     """One item of evidence: what it is, where it came from, and where it now lies."""
 
     evidence_id: str
-    """Path inside the bag below ``data/``, for example ``phases/4/aws.capture-audit-log/events-00001.jsonl``."""
+    """Path inside the bag below ``data/``, for example ``phases/4/aws.capture-audit-log/part-1.jsonl``."""
     kind: str
     source: str
     """The ARN or URI it was acquired from."""

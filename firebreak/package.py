@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from firebreak.chronicle import evidence_id
@@ -22,6 +23,17 @@ from firebreak.record import (
     StepOutcome,
 )
 from firebreak.statusdoc import status
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the steps of a run left in the evidence store."""
+
+    done: list[StepOutcome]
+    preserved: Sequence[Stored]
+    """Changes of the volatile pre-capture."""
+    segments: Sequence[Stored]
+    """Parts of the custody chain, in order."""
 
 
 def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
@@ -49,17 +61,16 @@ def seal(
     engine: Engine,
     plan: Plan,
     facts: RunFacts,
-    done: list[StepOutcome],
+    gathered: Gathered,
     *,
-    preserved: Iterable[Stored],
-    segments: Iterable[Stored],
     sealed_at: datetime,
     actor: Actor,
 ) -> Sealed:
     """Write the record and the signed package; every object is locked."""
+    done = gathered.done
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
-    acquired = list(_acquisitions(engine, done, preserved))
-    lines = [line for part in engine.get_all(list(segments)) for line in part.decode().splitlines()]
+    acquired = list(_acquisitions(engine, done, gathered.preserved))
+    lines = [line for part in engine.get_all(list(gathered.segments)) for line in part.decode().splitlines()]
     last, _ = custody.extend(_head(lines, plan.run), _collected(acquired, actor))
     items = [*documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
     package = bag.seal(

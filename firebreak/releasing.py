@@ -79,7 +79,7 @@ def seal(
     stored = engine.put(f"{name}/data/release/outcomes.json", [o.model_dump(mode="json") for o in done])
     asked = engine.put(f"{name}/data/release/request.json", request)
     document = status(facts, record.plan, {o.key: o for o in done}, facts.ended_at or facts.triggered_at)
-    events = _events(request, record.custody_head, done, (asked, stored), actor, facts)
+    events = _events(request, record.custody_head, done, (asked, stored), actor)
     lines, _ = custody.extend(custody.genesis(name), events)
     package = bag.seal(
         engine.vault,
@@ -112,7 +112,6 @@ def _events(
     done: Iterable[StepOutcome],
     documents: tuple[Stored, Stored],
     actor: Actor,
-    facts: RunFacts,
 ) -> Iterator[CustodyEvent]:
     asked, outcomes = documents
     chain = f"containment chain ended at seq {head.seq}, {head.hash}" if head else "no containment chain"

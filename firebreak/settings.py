@@ -93,6 +93,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"FIREBREAK_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+            f"FIREBREAK_{'__'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
+            for each in error.errors()
         )
-        raise SettingsError(f"invalid settings: {problems}", remedy="correct the environment variables") from error
+        raise SettingsError(
+            f"invalid settings: {problems}", remedy="correct the environment variables"
+        ) from error

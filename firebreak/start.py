@@ -69,7 +69,7 @@ def new_incident_id() -> str:
 
 def workflow_id(workload: Workload) -> str:
     """One run per workload: the id is made from what it is and where it lives."""
-    where = "\n".join((workload.cloud, workload.account, workload.id))
+    where = f"{workload.cloud}\n{workload.account}\n{workload.id}"
     return f"containment-{hashlib.sha256(where.encode()).hexdigest()[:32]}"
 
 

@@ -67,7 +67,9 @@ class Stage:
             incident_id=incident_id,
             mode=Mode.LIVE,
         )
-        handle = self.client.get_workflow_handle_for(Containment.run, started.workflow_id)
+        handle: WorkflowHandle[Containment, Ended] = self.client.get_workflow_handle(
+            started.workflow_id, result_type=Ended
+        )
         return Played(self, workload, incident_id, handle, recording)
 
     async def trigger(self, **fields: Any) -> Trigger:
