@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import time
 
 import click
@@ -31,6 +32,7 @@ def main(names: tuple[str, ...], size: float, *, document_only: bool) -> None:
 
 
 def _main() -> int:
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends what was started, too
     main(standalone_mode=False)
     return 0
 

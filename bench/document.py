@@ -10,6 +10,7 @@ from typing import Any
 from bench.ground import say
 
 ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "docs" / "performance.md"
 Result = Mapping[str, Any]
 
 HEAD = """# Performance
@@ -24,15 +25,19 @@ come from runs that were interleaved.
 
 
 def write() -> None:
-    """Write the document, with a section for each result that exists."""
+    """Write the document."""
+    TARGET.write_text(render(), encoding="utf-8")
+    say(f"wrote {TARGET.relative_to(ROOT)}")
+
+
+def render() -> str:
+    """The document, with a section for each result that exists."""
     parts = [HEAD]
     for name, section in SECTIONS.items():
         path = Path(__file__).parent / "results" / f"{name}.json"
         if path.exists():
             parts.append("\n".join(section(json.loads(path.read_text(encoding="utf-8")))))
-    target = ROOT / "docs" / "performance.md"
-    target.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    say(f"wrote {target.relative_to(ROOT)}")
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def overhead(result: Result) -> Iterator[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
-
-MANY = 20
-"""From so many values on, a 99th percentile says more than the highest value."""
 
 
 def spread(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
@@ -23,7 +21,7 @@ def spread(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that this share of all values does not exceed (nearest rank)."""
     ranked = sorted(values)
-    return ranked[max(0, -(-int(share * len(ranked) * 1000) // 1000) - 1)]
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def distribution(values: Sequence[float]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ from firebreak.steps import Polling
 
 ACTOR = Actor(who="plain script")
 
+CUT_OFF_SECONDS = 1.5
+"""Release ends every session of the present second: no positive control could be taken within it."""
+
 
 class PlainRun:
     """One containment."""
@@ -133,6 +136,7 @@ async def undo(engine: Engine, incident_id: str) -> dict[str, Any]:
             )
             assert all(end.verdict is Verdict.RELEASED for end in ends), ends
     await engine.blocking(lambda: planning.mark(engine, record.plan, "released"))
+    await asyncio.sleep(CUT_OFF_SECONDS)
     return {"undone": incident_id}
 
 
