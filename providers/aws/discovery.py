@@ -13,8 +13,9 @@ from firebreak.model import Cloud, JsonObject, Mode, Run, Workload
 from firebreak.provider import Proposal, Search
 from firebreak.settings import Settings
 from providers.aws import arnkinds
+from providers.aws.answers import already, translated
 from providers.aws.drafting import Draft, workload_id
-from providers.aws.session import AwsAccess, already, partition, translated
+from providers.aws.session import AwsAccess, partition
 
 DISCOVERY_ACTIONS = (
     "codepipeline:GetPipeline",

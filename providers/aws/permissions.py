@@ -13,9 +13,10 @@ from firebreak.measure import Measure, Permission, Scope
 from firebreak.model import JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
+from providers.aws.answers import translated
 from providers.aws.discovery import DISCOVERY_ACTIONS
 from providers.aws.documents import compact
-from providers.aws.session import AwsAccess, AwsMeasure, translated
+from providers.aws.session import AwsAccess, AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_iam.type_defs import EvaluationResultTypeDef

@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Resource, Target, Workload
+from providers.aws.answers import already, error_code, translated
 from providers.aws.documents import compact
 from providers.aws.resources import IamRole, IamUser, declared, of_kind
-from providers.aws.session import AwsAccess, already, error_code, translated
+from providers.aws.session import AwsAccess
 
 ROLE_KINDS = ("iam-role",)
 USER_KINDS = ("iam-user",)

@@ -21,16 +21,9 @@ from firebreak.errors import PermanentCloudError
 from firebreak.evidence.vault import Vault
 from firebreak.measure import found, now
 from firebreak.model import Finding, JsonObject, Method, Run, Target
+from providers.aws.answers import DEAD_CREDENTIAL_CODES, DENIED_CODES, error_code, status_of, translated
 from providers.aws.resources import IamRole, IamUser, Probe, declared
-from providers.aws.session import (
-    DEAD_CREDENTIAL_CODES,
-    DENIED_CODES,
-    AwsAccess,
-    borrowed,
-    error_code,
-    status_of,
-    translated,
-)
+from providers.aws.session import AwsAccess, borrowed
 
 if TYPE_CHECKING:
     from types_boto3_sts import STSClient

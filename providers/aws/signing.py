@@ -17,7 +17,7 @@ from securesystemslib.signer import CryptoSigner, Key, SecretsHandler, Signature
 from firebreak.errors import EvidenceError, SettingsError
 from firebreak.model import Mode
 from firebreak.settings import Settings
-from providers.aws.session import translated
+from providers.aws.answers import translated
 from providers.aws.vault import evidence_client
 
 if TYPE_CHECKING:

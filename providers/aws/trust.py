@@ -9,11 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws import principals
+from providers.aws.answers import translated
 from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import FIND_USERS, PROBE_ROLE
 from providers.aws.probes import Answer, Control, Kind, assume, classify, judge, session_name, unproved
 from providers.aws.resources import IamRole, declared
-from providers.aws.session import AwsMeasure, owner_mark, translated
+from providers.aws.session import AwsMeasure, owner_mark
 
 # IAM quotas, "Role trust policy length": 2,048 characters without an increase.
 TRUST_LIMIT = 2048

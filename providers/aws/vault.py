@@ -27,8 +27,9 @@ from firebreak.errors import EvidenceError, PermanentCloudError, SettingsError
 from firebreak.measure import found, now
 from firebreak.model import Finding, Method, Stored
 from firebreak.settings import Settings
+from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.sealing import seal, seal_key_arn, unseal
-from providers.aws.session import DENIED_CODES, error_code, role_client, status_of, translated
+from providers.aws.session import role_client
 
 if TYPE_CHECKING:
     from types_boto3_kms import KMSClient

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from providers.aws.session import DENIED_CODES, error_code
+from providers.aws.answers import DENIED_CODES, error_code
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

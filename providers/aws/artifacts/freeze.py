@@ -20,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.measure import found
 from firebreak.model import Finding, JsonObject, Method, Run
-from providers.aws.session import DENIED_CODES, AwsAccess, error_code, status_of, translated
+from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
+from providers.aws.session import AwsAccess
 
 T = TypeVar("T")
 R = TypeVar("R")

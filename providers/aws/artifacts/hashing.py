@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.measure import Progress
 from firebreak.model import JsonObject
-from providers.aws.session import AwsAccess, translated
+from providers.aws.answers import translated
+from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import DENIED_CODES, error_code, translate, translated
 from providers.aws.artifacts.freeze import (
     deny,
     exclusive,
@@ -24,7 +25,7 @@ from providers.aws.artifacts.freeze import (
     with_statements,
 )
 from providers.aws.resources import EcrRepository, declared, of_kind
-from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, translate, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_ecr import ECRClient

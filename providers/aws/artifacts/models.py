@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import TransientCloudError
 from firebreak.measure import Permission, found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import DENIED_CODES, error_code, translate, translated
 from providers.aws.artifacts.freeze import (
     deny,
     exclusive,
@@ -28,7 +29,7 @@ from providers.aws.artifacts.freeze import (
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_uri
 from providers.aws.resources import ModelPackage, S3Object, declared, of_kind
-from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, translate, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.artifacts.canary import CONTROLLED, Canary
 from providers.aws.artifacts.freeze import (
     deny,
@@ -30,7 +31,7 @@ from providers.aws.artifacts.freeze import (
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
 from providers.aws.resources import S3Object, S3Prefix, of_kind
-from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, status_of, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

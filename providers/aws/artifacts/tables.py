@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import DENIED_CODES, error_code, translated
 from providers.aws.artifacts.freeze import (
     deny,
     exclusive,
@@ -23,7 +24,7 @@ from providers.aws.artifacts.freeze import (
     with_statements,
 )
 from providers.aws.resources import DynamoDbTable, of_kind
-from providers.aws.session import DENIED_CODES, AwsMeasure, error_code, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -21,7 +21,7 @@ from firebreak.measure import Context, found, now
 from firebreak.model import Change, Exhibit, Finding, JsonObject, Method, State, Stored, Target
 from providers.aws.session import AwsAccess, AwsMeasure
 
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 4 * 1024 * 1024
 """One part: small enough that several captures at a time stay far below 200 MiB."""
 _LISTED = 40
 """Parts that progress names one by one; older ones are kept in lists in the vault."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
+from providers.aws.answers import translated
 from providers.aws.forensics.capture import Capture, Page, Parts
 from providers.aws.resources import SqsQueue, of_kind
-from providers.aws.session import translated
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.measure import Context, now
 from firebreak.model import Exhibit, JsonObject
+from providers.aws.answers import translated
 from providers.aws.artifacts.freeze import each_of
 from providers.aws.forensics.capture import Page, evidence_id
-from providers.aws.session import AwsAccess, translated
+from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

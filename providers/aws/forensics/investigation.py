@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, now, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import translated
 from providers.aws.resources import Detective, IamRole, IamUser, SecurityHubFinding, declared, of_kind
-from providers.aws.session import AwsMeasure, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_detective import DetectiveClient

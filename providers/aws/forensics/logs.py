@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
+from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import Capture, Page
 from providers.aws.forensics.copies import copied_page
 from providers.aws.resources import FlowLog, LogGroup, of_kind
-from providers.aws.session import AwsAccess, translated
+from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient

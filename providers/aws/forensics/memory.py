@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.measure import on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
+from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import Capture, Page
 from providers.aws.forensics.copies import copied_page
 from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix, of_kind
-from providers.aws.session import translated
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -8,8 +8,9 @@ from botocore.exceptions import ClientError
 
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import error_code, translated
 from providers.aws.resources import Ec2Instance, of_kind
-from providers.aws.session import AwsMeasure, error_code, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import already, translated
 from providers.aws.network.interfaces import (
     FIND_INTERFACES,
     declared_hosts,
     interface,
     interface_targets,
 )
-from providers.aws.session import AwsMeasure, already, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

@@ -9,7 +9,8 @@ from typing import Any
 
 from firebreak.measure import on_any
 from firebreak.model import JsonObject
-from providers.aws.session import AwsAccess, translated
+from providers.aws.answers import translated
+from providers.aws.session import AwsAccess
 
 HOLD_INSTANCE = on_any(
     "autoscaling:DescribeAutoScalingInstances",

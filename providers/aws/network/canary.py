@@ -12,9 +12,10 @@ from enum import StrEnum
 
 from firebreak.errors import PermanentCloudError
 from firebreak.model import JsonObject
+from providers.aws.answers import translated
 from providers.aws.network.interfaces import matching
 from providers.aws.resources import Canary, of_kind
-from providers.aws.session import AwsAccess, translated
+from providers.aws.session import AwsAccess
 
 TIMEOUT_SECONDS = 3
 

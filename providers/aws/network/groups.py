@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from botocore.exceptions import ClientError
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
-from providers.aws.session import AwsAccess, already, error_code, translated
+from providers.aws.answers import already, error_code, translated
+from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

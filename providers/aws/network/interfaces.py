@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import on_any
 from firebreak.model import Target, Workload
+from providers.aws.answers import translated
 from providers.aws.resources import Ec2Instance, NetworkInterface, of_kind
-from providers.aws.session import AwsAccess, partition, translated
+from providers.aws.session import AwsAccess, partition
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, NetworkInterfaceTypeDef

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from firebreak.errors import ContainmentError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import translated
 from providers.aws.network import autoscaling, flowproof, flowrecords
 from providers.aws.network.canary import Attempt, CanaryFunction, Reach, declared_canary
 from providers.aws.network.groups import QuarantineGroups, read_group
@@ -26,7 +27,7 @@ from providers.aws.network.interfaces import (
     require_ours_to_change,
 )
 from providers.aws.resources import Canary, FlowLog, of_kind
-from providers.aws.session import AwsMeasure, translated
+from providers.aws.session import AwsMeasure
 
 CONTROL_PORTS = 3
 """How many ports the positive control tries at most."""

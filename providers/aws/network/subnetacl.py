@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from providers.aws.answers import already, translated
 from providers.aws.network.canary import declared_canary
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import FIND_INTERFACES, ec2_arn, matching
 from providers.aws.resources import Subnet, of_kind
-from providers.aws.session import AwsMeasure, already, translated
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

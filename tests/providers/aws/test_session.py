@@ -18,7 +18,8 @@ from firebreak.errors import GuardError, PermanentCloudError, TransientCloudErro
 from firebreak.measure import now
 from firebreak.model import Cloud, Mode, Run, Workload
 from firebreak.settings import GuardSettings, Settings
-from providers.aws.session import AwsAccess, partition, role_client, translate, translated
+from providers.aws.answers import translate, translated
+from providers.aws.session import AwsAccess, partition, role_client
 
 ACCOUNT = "222222222222"
 
