@@ -47,7 +47,9 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 GRACEFUL_SHUTDOWN = timedelta(seconds=10)
 """Steps hand over at once when asked; a blocking cloud call may take this long to return."""
 
-_M_ARENA_MAX = -8  # malloc.h of glibc; other C libraries have no such parameter
+# malloc.h of glibc; other C libraries have no such parameters.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Role:
 async def run(settings: Settings, role: Role, *, stop: asyncio.Event | None = None) -> None:
     """Work until SIGTERM or SIGINT; raises FirebreakError when the process cannot or must not start."""
     ownership.check_names()
-    _share_heaps()
+    _save_memory()
     stop = stop or _stopped_by_signal()
     metrics = settings.worker.metrics_address or f"127.0.0.1:{free_port()}"
     client = await connect(settings, _runtime(metrics))
@@ -84,11 +86,15 @@ async def run(settings: Settings, role: Role, *, stop: asyncio.Event | None = No
         log.info("worker.stopping", identity=identity)
 
 
-def _share_heaps() -> None:
-    """Let threads share heaps: one for each thread, glibc's way, adds tens of MB to a worker (mallopt(3))."""
+def _save_memory() -> None:
+    """Let threads share heaps, and give large buffers back at once (mallopt(3)).
+
+    A heap for each thread, and buffers of captures that stay in heaps, add half to a worker's size.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def build(client: Client, settings: Settings, role: Role, identity: str) -> list[Worker]:
