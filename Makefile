@@ -6,7 +6,7 @@ JOBS   ?= 2
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test slow soak bench lint format docs docs-check lock lock-check audit wheel clean
+.PHONY: help demo test slow chaos soak bench lint format docs docs-check lock lock-check audit wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -20,6 +20,9 @@ test: $(VENV)/.dev  ## run every test
 
 slow: $(VENV)/.dev  ## run the tests that take minutes or gigabytes
 	$(BIN)/pytest -m slow
+
+chaos: $(VENV)/.dev  ## kill and stop every process in the middle of containments; capture a log of 1 GiB
+	$(BIN)/pytest -m slow tests/chaos --timeout 3600
 
 soak: $(VENV)/.dev  ## run 2,000 containments beside two busy neighbours
 	$(BIN)/pytest -m soak --timeout 7200
