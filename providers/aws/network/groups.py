@@ -73,8 +73,11 @@ class QuarantineGroups:
         return group
 
     def remove(self, used: str) -> None:
-        """Delete the groups of this incident, and the one that was used, once no interface is in them."""
-        for group in {used, *self._tagged("open"), *self._tagged("quarantine")}:
+        """Delete the groups of this incident and of the one that made ``used``, once nothing is in them."""
+        incidents = {self._access.run.incident_id, *self._maker(used)}
+        groups = {*self._tagged("open", *incidents), *self._tagged("quarantine", *incidents)} - {used}
+        # The one that was used goes last: it alone tells which earlier incident made the others.
+        for group in (*sorted(groups), used):
             # The last interface that leaves a group deletes it.
             with already(group, IN_USE, *GONE):
                 self._ec2.delete_security_group(GroupId=group)
@@ -83,12 +86,22 @@ class QuarantineGroups:
         found = self._tagged(purpose)
         return found[0] if found else ""
 
-    def _tagged(self, purpose: str) -> list[str]:
+    def _maker(self, group: str) -> list[str]:
+        """The incident that a group was made for; empty when the group is gone."""
+        with translated(group):
+            answer = self._ec2.describe_security_groups(Filters=[{"Name": "group-id", "Values": [group]}])
+        tags = [tag for each in answer["SecurityGroups"] for tag in each.get("Tags", [])]
+        return [tag["Value"] for tag in tags if tag["Key"] == INCIDENT_TAG]
+
+    def _tagged(self, purpose: str, *incidents: str) -> list[str]:
         with translated(self._vpc):
             answer = self._ec2.describe_security_groups(
                 Filters=[
                     {"Name": "vpc-id", "Values": [self._vpc]},
-                    {"Name": f"tag:{INCIDENT_TAG}", "Values": [self._access.run.incident_id]},
+                    {
+                        "Name": f"tag:{INCIDENT_TAG}",
+                        "Values": list(incidents) or [self._access.run.incident_id],
+                    },
                     {"Name": f"tag:{PURPOSE_TAG}", "Values": [purpose]},
                 ]
             )
