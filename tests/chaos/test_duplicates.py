@@ -23,6 +23,8 @@ from firebreak.start import new_incident_id
 from tests.e2e.estate import shape
 from tests.e2e.stack import QUICK, alert
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+
 Executed = tuple[str, StepOutcome | BaseException]
 SPARES = frozenset({"ec2 acl", "ec2 snap"})
 """What AWS cannot make only once: an ACL that is in no use and goes on release, and a second snapshot."""
