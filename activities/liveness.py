@@ -10,6 +10,7 @@ from temporalio import activity
 
 from firebreak.measure import Progress
 from firebreak.model import JsonObject
+from firebreak.turnstile import URGENCY
 
 HEARTBEAT_SECONDS = 1.0
 """Well below the heartbeat timeout of 5 s that the recovery goal of 10 s rests on."""
@@ -17,7 +18,11 @@ HEARTBEAT_SECONDS = 1.0
 
 @asynccontextmanager
 async def heartbeating() -> AsyncIterator[Progress]:
-    """Heartbeat in the background with the last progress reported, which a later attempt resumes from."""
+    """Heartbeat in the background with the last progress reported, which a later attempt resumes from.
+
+    The activity's cloud calls get its run's priority, so that live runs pass drills inside the process too.
+    """
+    URGENCY.set(activity.info().priority.priority_key or URGENCY.get())
     details = activity.info().heartbeat_details
     resume: JsonObject = details[0] if details else {}
     latest = resume

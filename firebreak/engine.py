@@ -22,6 +22,7 @@ from firebreak.model import Cloud, FrozenModel, JsonObject, Run, Stored, Target,
 from firebreak.provider import Provider, provider
 from firebreak.record import PlannedStep, RunRef
 from firebreak.settings import Settings
+from firebreak.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Engine:
         self.cloud = cloud
         self.settings = settings
         self.pool = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix=f"firebreak-{cloud}")
+        self._turnstile = Turnstile(settings.worker.threads)
         self._workloads: dict[str, Workload] = {}
         self._inventory: tuple[bytes, Inventory] | None = None
         self._reading = Lock()
@@ -60,8 +62,9 @@ class Engine:
             return self._inventory[1]
 
     async def blocking(self, call: Callable[[], T]) -> T:
-        """Run a blocking SDK call in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, call)
+        """Run a blocking SDK call in a thread; where threads are short, the most urgent call comes first."""
+        async with self._turnstile:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
     def open(self, ref: RunRef) -> Run:
         """The run behind a reference; the workload is read from the evidence store once per process."""
