@@ -59,6 +59,13 @@ def overhead(result: Result) -> Iterator[str]:
         ),
     )
     yield f"{result['ratio']['count']} pairs, the first side alternating. Goal {_met(result['met'])}.\n"
+    if "alone" in result:
+        alone = result["alone"]
+        yield (
+            f"Without the noise of a cloud: {alone['steps']} steps whose activities do nothing take "
+            f"{_range(alone['seconds'])} s from the trigger to the end of the run "
+            f"({alone['seconds']['count']} runs, one after the other).\n"
+        )
     pair = result["pairs"][-1]
     yield from _table(
         ("seconds to", "phase 1 proved", "phase 2", "phase 3", "phase 4", "package sealed", "calls"),
@@ -138,7 +145,7 @@ def load(result: Result) -> Iterator[str]:
     biggest = result["sandbox"][-1]
     yield f"Calls of one containment: {_list(biggest['calls_per_containment'])}.\n"
     yield (
-        "### Orchestration alone\n\nThe same workflows with activities that do nothing, eight steps each: "
+        "### Orchestration alone\n\nThe same workflows with activities that do nothing, nine steps each: "
         "what is left is Temporal, its SDK and our workflow code, on cores shared with the Temporal server.\n"
     )
     yield from _fleets(result["scripted"], sandboxed=False)

@@ -19,6 +19,7 @@ from typing import Any
 import click
 import yaml
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from bench.processes import Running
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
@@ -27,15 +28,27 @@ from firebreak import devserver, inventory, start
 from firebreak.connect import connect, ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.measure import now
-from firebreak.model import Mode, Verdict, Workload
+from firebreak.model import Cloud, Mode, Verdict, Workload
 from firebreak.record import Ended, Trigger
 from firebreak.settings import Settings, load_settings
 from workflows.containment import Containment
 
 PRODUCT_WORKER = ("-m", "firebreak", "worker", "--role", "workflows,aws")
-SCRIPTED_WORKER = ("-m", "bench.scripted")
 
 _LONGER_THAN_ANY_RUN = 60.0
+_ASK_AGAIN_SECONDS = 0.1
+_SERVER_AWAY = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED}
+
+
+def scripted_worker(steps: int) -> tuple[str, ...]:
+    """The command of a worker whose activities do nothing."""
+    return ("-m", "bench.scripted", str(steps))
+
+
+def nobody(workload_id: str) -> Workload:
+    """A workload for scripted workers, which know none."""
+    return Workload(id=workload_id, cloud=Cloud.AWS, account="222222222222", region="eu-central-1")
+
 
 FAST_PROOF = {"FIREBREAK_PROOF__SPACING_SECONDS": "0.5"}
 """Less waiting between observations, so that there is less to hide an overhead in. Three in a row stay."""
@@ -167,13 +180,24 @@ async def contain(client: Client, place: Ground, workload: Workload, mode: Mode 
         started.workflow_id, run_id=started.run_id, result_type=Ended
     )
     watcher = asyncio.create_task(_complain_when_stuck(handle))
-    ended = await handle.result()
+    ended = await _outlasting_the_server(handle)
     seconds = time.perf_counter() - began
     watcher.cancel()
     if ended.verdict is not Verdict.CONTAINED:
         document = await start.status(handle)
         say(f"  {workload.id} {ended.verdict}: {document.refusals} {document.warnings} {document.notes}")
     return Contained(handle, incident_id, ended.verdict, seconds)
+
+
+async def _outlasting_the_server(handle: WorkflowHandle[Containment, Ended]) -> Ended:
+    """The end of a run, also where its server is killed and started again in between."""
+    while True:
+        try:
+            return await handle.result()
+        except RPCError as error:
+            if error.status not in _SERVER_AWAY:
+                raise
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 async def _complain_when_stuck(handle: WorkflowHandle[Containment, Ended]) -> None:

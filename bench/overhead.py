@@ -10,7 +10,17 @@ from temporalio.client import Client
 
 from bench import histories
 from bench.figures import spread
-from bench.ground import FAST_PROOF, Ground, connected, contain, ground, say, warm_up
+from bench.ground import (
+    FAST_PROOF,
+    Ground,
+    connected,
+    contain,
+    ground,
+    nobody,
+    say,
+    scripted_worker,
+    warm_up,
+)
 from bench.plainside import Plain, plain
 from bench.processes import machine, metered
 from firebreak.model import Verdict, Workload
@@ -19,13 +29,34 @@ from firebreak.start import new_incident_id
 LATENCY_MS = 150.0
 GOAL_RATIO = 1.15
 GOAL_SECONDS = 1.0
+FULL_STEPS = 27
+"""As many as the full sample workload has."""
 
 
 def run(size: float) -> dict[str, Any]:
     """Pairs of runs, interleaved, on the full sample workload with 150 ms for every cloud call."""
     with ground(proof=FAST_PROOF) as place, plain(place) as other:
         measured = asyncio.run(_pairs(place, other, max(2, round(7 * size))))
-    return {"machine": machine(), "latency_ms": LATENCY_MS, "pairs": measured, **_judged(measured)}
+    with ground(sandboxed=False) as place:
+        alone = asyncio.run(_alone(place, max(5, round(20 * size))))
+    return {
+        "machine": machine(),
+        "latency_ms": LATENCY_MS,
+        "pairs": measured,
+        "alone": alone,
+        **_judged(measured),
+    }
+
+
+async def _alone(place: Ground, count: int) -> dict[str, Any]:
+    """As many steps whose activities do nothing, one run after the other: orchestration without noise."""
+    client = await connected(place)
+    place.worker(scripted_worker(FULL_STEPS))
+    await contain(client, place, nobody("warm-up"))
+    runs = [await contain(client, place, nobody(f"alone-{number}")) for number in range(count)]
+    seconds = spread([each.seconds for each in runs])
+    say(f"  {FULL_STEPS} steps that do nothing: {seconds}")
+    return {"steps": FULL_STEPS, "seconds": seconds}
 
 
 async def _pairs(place: Ground, other: Plain, count: int) -> list[dict[str, Any]]:
