@@ -35,7 +35,7 @@ from workflows.containment import Containment
 
 PRODUCT_WORKER = ("-m", "firebreak", "worker", "--role", "workflows,aws")
 
-_LONGER_THAN_ANY_RUN = 60.0
+_LONGER_THAN_ANY_RUN = 300.0
 _ASK_AGAIN_SECONDS = 0.1
 _SERVER_AWAY = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED}
 
