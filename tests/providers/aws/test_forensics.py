@@ -158,7 +158,7 @@ def test_an_altered_or_missing_exhibit_is_seen(world: Any, fresh: Any) -> None:
 
 @pytest.mark.parametrize("crash_at", [1, 2, 9, 10, 11, 25, 33])
 def test_a_killed_capture_resumes_without_loss_or_repetition(world: Any, crash_at: int) -> None:
-    """32 MiB in pages of 1 MiB: parts of 8 MiB, and a crash after any page."""
+    """32 MiB in pages of 1 MiB: parts of at most PART_BYTES, and a crash after any page."""
     step = workload_logs(world, synthetic(32))
     reports = 0
 
