@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import Field
-from securesystemslib.signer import Signer
 
 from firebreak.errors import PermanentCloudError
 from firebreak.evidence.vault import Vault
 from firebreak.measure import Measure, load
 from firebreak.model import Cloud, FrozenModel, JsonObject, Mode, Resource, Run, Target, Workload
 from firebreak.settings import Settings
+
+if TYPE_CHECKING:  # the library looks for every cloud's SDK, which each command would wait for
+    from securesystemslib.signer import Signer
 
 Need = tuple[type[Measure[Any]], Target]
 """A measure and one target that it will act on."""

@@ -24,7 +24,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from firebreak.connect import INCIDENT, MODE, WORKLOAD
+from firebreak.connect import INCIDENT, MODE, WORKLOAD, ensure_search_attributes
 from firebreak.errors import FirebreakError, GuardError, UsageError
 from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
@@ -78,19 +78,13 @@ async def contain(
 ) -> Started:
     """Start a containment, or join the one that runs. Durable when it returns, with or without a worker."""
     request = _request(settings, workload, trigger, incident_id, mode)
-    handle = await client.start_workflow(
-        Containment.run,
-        request,
-        id=workflow_id(workload),
-        task_queue=settings.task_queue,
-        start_signal="record_alert",
-        start_signal_args=[trigger],
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        search_attributes=_attributes(incident_id, workload.id, mode),
-        priority=PRIORITY[mode],
-        static_summary=f"contain {workload.id}",
-    )
+    try:
+        handle = await _start(client, settings, workload, request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message:
+            raise
+        await ensure_search_attributes(client)  # a namespace in which no worker has ever started
+        handle = await _start(client, settings, workload, request)
     running = await _incident_of(handle)
     return Started(
         incident_id=running,
@@ -235,6 +229,24 @@ async def _keep_refused(handle: WorkflowHandle[Containment, Ended], decision: De
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # otherwise the run has ended in between
             raise
+
+
+async def _start(
+    client: Client, settings: Settings, workload: Workload, request: ContainmentInput
+) -> WorkflowHandle[Containment, Ended]:
+    return await client.start_workflow(
+        Containment.run,
+        request,
+        id=workflow_id(workload),
+        task_queue=settings.task_queue,
+        start_signal="record_alert",
+        start_signal_args=[request.trigger],
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        search_attributes=_attributes(request.incident_id, workload.id, request.mode),
+        priority=PRIORITY[request.mode],
+        static_summary=f"contain {workload.id}",
+    )
 
 
 def _request(
