@@ -23,6 +23,7 @@ from bench.ground import (
     say,
     scripted_worker,
     warm_up,
+    write,
 )
 from bench.histories import RunHistory
 from bench.processes import machine, metered
@@ -57,53 +58,50 @@ def run(size: float) -> dict[str, Any]:
     """Fleets of growing size on both kinds of worker, then live runs behind queued drills."""
     fleets = [max(1, round(n * size)) for n in SANDBOX_FLEETS]
     drills, live = max(4, round(DRILLS * size)), max(2, round(LIVE * size))
+    result: dict[str, Any] = {"machine": machine(), "sandbox": [], "scripted": [], "priorities": {}}
     with ground(sandboxed=False) as place:
-        scripted, queued = asyncio.run(_scripted(place, [max(1, round(n * size)) for n in SCRIPTED_FLEETS]))
+        asyncio.run(_scripted(place, [max(1, round(n * size)) for n in SCRIPTED_FLEETS], result))
     with ground(copies=sum(fleets) + drills + live + 1, proof=FAST_PROOF) as place:
-        on_sandbox, priorities = asyncio.run(_sandbox(place, fleets, drills, live))
-    return {
-        "machine": machine(),
-        "sandbox": on_sandbox,
-        "scripted": scripted,
-        "priorities": {"sandbox": priorities, "scripted": queued},
-    }
+        asyncio.run(_sandbox(place, fleets, (drills, live), result))
+    return {**result, "machine": machine()}
 
 
 async def _sandbox(
-    place: Ground, fleets: Sequence[int], drills: int, live: int
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    place: Ground, fleets: Sequence[int], queue: tuple[int, int], results: dict[str, Any]
+) -> None:
     client, workloads = await connected(place), iter(place.workloads())
     worker = place.worker()
     first = next(workloads)
     await warm_up(client, place, first)
     await contain(client, place, first)
     pids = {"worker": worker.pid, "server": place.server.process.pid, "sandbox": place.aws.pid or 0}
-    results = []
     for count in fleets:
         mark = place.calls_so_far()
         result = await _fleet(client, place, [next(workloads) for _ in range(count)], pids)
         calls = place.calls_by_service(mark)
         result["calls_per_containment"] = {k: round(v / count, 1) for k, v in calls.items()}
         result["calls_per_second"] = round(sum(calls.values()) / result["usage"]["seconds"], 1)
-        results.append(result)
+        results["sandbox"].append(result)
         say(f"  sandbox, {count} at once: {_brief(result)}")
-    queue = [next(workloads) for _ in range(drills + live)]
-    return results, await _priorities(client, place, queue[:drills], queue[drills:])
+        write("load", results)  # an hour of measuring is not lost to what comes after it
+    drills, live = ([next(workloads) for _ in range(count)] for count in queue)
+    results["priorities"]["sandbox"] = await _priorities(client, place, drills, live)
 
 
-async def _scripted(place: Ground, fleets: Sequence[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+async def _scripted(place: Ground, fleets: Sequence[int], results: dict[str, Any]) -> None:
     client = await connected(place)
     worker = place.worker(scripted_worker(LEAN_STEPS))
     await contain(client, place, nobody("warm-up"))
     pids = {"worker": worker.pid, "server": place.server.process.pid}
-    results = []
     for count in fleets:
         fleet = [nobody(f"scripted-{count}-{number}") for number in range(count)]
-        results.append(await _fleet(client, place, fleet, pids))
-        say(f"  scripted, {count} at once: {_brief(results[-1])}")
+        result = await _fleet(client, place, fleet, pids)
+        results["scripted"].append(result)
+        say(f"  scripted, {count} at once: {_brief(result)}")
+        write("load", results)
     drills = [nobody(f"drill-{number}") for number in range(DRILLS * 4)]
     live = [nobody(f"live-{number}") for number in range(LIVE)]
-    return results, await _priorities(client, place, drills, live)
+    results["priorities"]["scripted"] = await _priorities(client, place, drills, live)
 
 
 async def _fleet(

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from bench import histories
 from bench.figures import spread
-from bench.ground import FAST_PROOF, Contained, Ground, connected, contain, ground, say, warm_up
+from bench.ground import FAST_PROOF, Contained, Ground, connected, contain, ground, say, warm_up, write
 from bench.plainside import Plain, plain
 from bench.processes import Running, machine
 from firebreak import devserver
@@ -81,6 +81,7 @@ def run(size: float) -> dict[str, Any]:
         with ground(proof=FAST_PROOF, in_memory=False) as place, plain(place) as other:
             pairs = asyncio.run(_pairs(place, other, disturb, workers, max(1, round(3 * size))))
         scenarios[name] = {"goal_seconds": goal, "pairs": pairs, **_judged(pairs, goal)}
+        write("recovery", {"machine": machine(), "scenarios": scenarios})
     return {"machine": machine(), "scenarios": scenarios}
 
 
