@@ -188,7 +188,7 @@ def test_a_release_takes_two_people_and_gives_the_workload_back(shell: Shell) ->
 def test_permissions_are_printed_for_the_inventory(shell: Shell) -> None:
     documents = shell("permissions", "--cloud", "aws")
     assert documents.code == 0, documents.stderr
-    assert set(documents.json) == {"responder", "evidence", "orchestrator"}
+    assert set(documents.json) == {"responder", "evidence", "orchestrator", "discovery"}
     one = shell("permissions", "--cloud", "aws", "--role", "responder")
     assert one.json == documents.json["responder"]
 
