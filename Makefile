@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime  ## contain a live rogue agent in the embedded sandbox
 	@$(BIN)/firebreak demo
 
 test: $(VENV)/.dev  ## run every test
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 slow: $(VENV)/.dev  ## run the tests that take minutes or gigabytes
 	$(BIN)/pytest -m slow

@@ -28,8 +28,6 @@ from firebreak.model import Change, Cloud, Finding, JsonObject, Mode, Phase, Run
 from firebreak.settings import Settings, load_settings
 from tests.hollow import hollowed
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 KINDS = measures(Cloud.AWS)
 PATIENCE = 40.0
 """Seconds until a verification must hold: flow log records take a few."""

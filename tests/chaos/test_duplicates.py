@@ -23,7 +23,7 @@ from firebreak.start import new_incident_id
 from tests.e2e.estate import shape
 from tests.e2e.stack import QUICK, alert
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.slow
 
 Executed = tuple[str, StepOutcome | BaseException]
 SPARES = frozenset({"ec2 acl", "ec2 snap"})

@@ -15,7 +15,7 @@ from tests.chaos.rig import Rig, attempts, rig
 from tests.e2e.estate import shape
 from tests.e2e.keys import export_public_key
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.slow
 
 IN_PHASE = {
     "planning": "SimulatePrincipalPolicy",

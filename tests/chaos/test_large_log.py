@@ -15,7 +15,8 @@ CAPTURE_SECONDS = 1800
 
 
 @pytest.mark.timeout(2 * CAPTURE_SECONDS)
-@pytest.mark.parametrize("size", [64, pytest.param(1024, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 1024])
 def test_worker_memory_stays_flat(chaos: Rig, size: int) -> None:
     group = f"arn:aws:logs:{chaos.sample.region}:{WORKLOAD_ACCOUNT}:log-group:/firebreak/synthetic/{size}MiB"
     chaos.declare({"kind": "log-group", "ref": group}, budgets={"forensic_capture": CAPTURE_SECONDS})

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from drills.sandbox.aws.client import SandboxClient
 from firebreak.devserver import DevServer, dev_server
 from tests.e2e.stack import Stack, running_stack
-
-APART = {"test_proof"}
-"""Modules whose tests each have a stack of their own, and may run anywhere."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each module's tests in one process, since they share a stack."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and item.path.stem not in APART:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")

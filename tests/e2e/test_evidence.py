@@ -22,8 +22,6 @@ from firebreak.evidence.verify import Report, verify
 from tests.chaos.rig import Rig, rig
 from tests.e2e.keys import export_public_key
 
-pytestmark = pytest.mark.xdist_group("evidence")
-
 
 @dataclass(frozen=True)
 class Case:

@@ -18,8 +18,6 @@ import pytest
 from drills.sandbox.aws.client import SandboxClient
 from tests.firebreak.cli.conftest import Result
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 WORKLOAD = "support-rag-agent"
 UP_SECONDS = 120.0
 RUN_KEYS = {
