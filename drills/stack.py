@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from drills.keys import signing_keys
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
 from drills.sandbox.aws.sample import Sample, seed
 from firebreak import devserver
@@ -50,7 +51,13 @@ def embedded(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iter
         address, ui = stack.enter_context(temporal(folder))
         sandbox = stack.enter_context(start_sandbox(log=folder / "sandbox.log"))
         sample = seed(sandbox, folder / "workloads.yaml")
-        environment = {**os.environ, **sample.environment(), "TEMPORAL_ADDRESS": address, **(settings or {})}
+        environment = {
+            **os.environ,
+            **sample.environment(),
+            **signing_keys(folder),
+            "TEMPORAL_ADDRESS": address,
+            **(settings or {}),
+        }
         for name, command in (("workflows", WORKFLOW_WORKER), ("aws", AWS_WORKER)):
             stack.enter_context(worker(command, environment, folder / f"worker-{name}.log"))
         yield Stack(folder, address, ui, sandbox, sample, environment)

@@ -25,6 +25,8 @@ DYNAMIC_CONFIG = (
 for a 50 ms tick. Lifted, since a production cluster's 512 shards do not show that limit."""
 
 START_TIMEOUT = 30.0
+START_ATTEMPTS = 3
+"""A port that was free a moment ago may be taken by now; the server also picks some of its own that way."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class DevServer:
     address: str
     ui: str
     process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Ask it to end, and wait for that."""
+        self.process.terminate()
+        self.process.wait()
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
@@ -95,13 +102,28 @@ def dev_server(folder: Path, *, port: int = 0, ui_port: int = 0, memory: bool = 
     """A dev server for the length of a block; its database and log lie in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     database = None if memory else folder / "temporal.db"
-    server = launch(port or free_port(), ui_port or free_port(), database, folder / "temporal.log")
+    server = _started(port, ui_port, database, folder / "temporal.log")
     try:
-        asyncio.run(ready(server))
         yield server
     finally:
-        server.process.terminate()
-        server.process.wait()
+        server.stop()
+
+
+def _started(port: int, ui_port: int, database: Path | None, log: Path) -> DevServer:
+    """A server that answers; one that ended on ports of our choice is started again on others."""
+    attempts = 1 if port and ui_port else START_ATTEMPTS
+    while True:
+        attempts -= 1
+        server = launch(port or free_port(), ui_port or free_port(), database, log)
+        try:
+            asyncio.run(ready(server))
+        except FirebreakError:
+            ended = server.process.poll() is not None
+            server.stop()
+            if attempts and ended:
+                continue
+            raise
+        return server
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from drills.keys import signing_keys
 from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.sample import ORCHESTRATOR_ACCOUNT, seed
 from drills.sandbox.aws.sample.clients import Admin
@@ -31,7 +32,7 @@ def main(endpoint: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     client.reset()
     sample = seed(client, folder / INVENTORY_FILE)
-    write_environment(folder / ENVIRONMENT_FILE, sample.environment())
+    write_environment(folder / ENVIRONMENT_FILE, {**sample.environment(), **signing_keys(folder)})
     click.echo(
         f"{endpoint} has {', '.join(sample.workload_ids)}; read the settings with: set -a; . {folder}/env"
     )
