@@ -25,6 +25,7 @@ DYNAMIC_CONFIG = (
 for a 50 ms tick. Lifted, since a production cluster's 512 shards do not show that limit."""
 
 START_TIMEOUT = 30.0
+_ANSWER_SECONDS = 3.0
 START_ATTEMPTS = 3
 """A port that was free a moment ago may be taken by now; the server also picks some of its own that way."""
 
@@ -136,8 +137,9 @@ def free_port() -> int:
 
 async def _answers(address: str) -> bool:
     try:
-        client = await Client.connect(address)
-        await client.service_client.check_health()
-    except RuntimeError:  # the SDK's word for: nobody listens there yet
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            client = await Client.connect(address)
+            await client.service_client.check_health()
+    except (RuntimeError, TimeoutError):  # the SDK's word for: nobody listens there yet; somebody else does
         return False
     return True
