@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from moto.ec2.models import ec2_backends
 
-from drills.sandbox.aws.packets import AclEntry, GroupRule, Interface, protocol_number
+from drills.sandbox.aws.packets import AclEntry, GroupRule, Interface
+from drills.sandbox.packets import protocol_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from drills.sandbox.aws.firewall import Firewall
-    from drills.sandbox.aws.packets import IPAddress, IPNetwork
+    from drills.sandbox.packets import IPAddress, IPNetwork
 
 
 class Ec2Rules:

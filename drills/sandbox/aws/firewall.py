@@ -8,12 +8,12 @@ from enum import Enum
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from drills.sandbox.aws.packets import ANY_PROTOCOL, LAST_PORT, PORTED, PROTOCOL_NUMBERS, TCP
+from drills.sandbox.packets import ANY_PROTOCOL, LAST_PORT, PORTED, PROTOCOL_NUMBERS, TCP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from drills.sandbox.aws.packets import IPAddress, Packet
+    from drills.sandbox.packets import IPAddress, Packet
 
 Json = dict[str, Any]
 SURICATA = re.compile(

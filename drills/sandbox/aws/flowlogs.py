@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from drills.sandbox.windows import Windows, closing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from drills.sandbox.aws.packets import Interface, Observation, Packet
+    from drills.sandbox.aws.packets import Interface
+    from drills.sandbox.packets import Observation, Packet
 
 DEFAULT_FORMAT = (
     "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} "
@@ -87,7 +90,6 @@ class Window:
     """What one interface saw between two multiples of the aggregation interval."""
 
     interface: Interface
-    closes_at: float
     flows: dict[_FlowKey, Flow] = field(default_factory=dict)
 
 
@@ -101,7 +103,7 @@ class FlowLogs:
         self.aggregation_seconds = aggregation_seconds
         self.delivery_seconds = delivery_seconds
         self._destinations = destinations
-        self._windows: dict[tuple[str, float], Window] = {}
+        self._windows: Windows[Window] = Windows()
         self._idle_since = 0.0
         self._seen: set[str] = set()
 
@@ -111,27 +113,19 @@ class FlowLogs:
         self._seen.clear()
         self._idle_since = 0.0
 
-    def observe(self, observation: Observation) -> None:
+    def observe(self, observation: Observation[Interface]) -> None:
         """Count one packet in its window."""
-        closes_at = self._closing(observation.at)
-        key = (observation.interface.id, closes_at)
-        window = self._windows.setdefault(key, Window(observation.interface, closes_at))
+        interface, closes_at = observation.interface, closing(observation.at, self.aggregation_seconds)
+        window = self._windows.open(interface.id, closes_at, lambda: Window(interface))
         action = ACCEPT if observation.accepted else REJECT
         flow = window.flows.setdefault((observation.packet, action), Flow(observation.at, observation.at))
         flow.add(observation.size, observation.at)
-        self._seen.add(observation.interface.id)
+        self._seen.add(interface.id)
 
     def advance(self, now: float) -> int:
         """Publish every window that is due and return how many records were delivered."""
-        due = [
-            key for key, window in self._windows.items() if window.closes_at + self.delivery_seconds <= now
-        ]
-        published = sum(self._publish(self._windows.pop(key), now) for key in due)
-        return published + self._publish_idle(now)
-
-    def _closing(self, at: float) -> float:
-        length = max(self.aggregation_seconds, 0.001)
-        return (at // length + 1) * length
+        due = self._windows.due(now, self.delivery_seconds)
+        return sum(self._publish(window, now) for window in due) + self._publish_idle(now)
 
     def _publish(self, window: Window, now: float) -> int:
         return sum(

@@ -12,10 +12,11 @@ from drills.sandbox.aws.control import ControlError, ControlRequest, route
 from drills.sandbox.aws.ec2state import Ec2Rules
 from drills.sandbox.aws.flowdelivery import AccountDestinations
 from drills.sandbox.aws.flowlogs import FlowLogs
-from drills.sandbox.aws.network import Attempt, Network, UnknownSourceError
-from drills.sandbox.aws.packets import protocol_number
+from drills.sandbox.aws.network import Network
 from drills.sandbox.aws.state import emulator_lock, on_reset, settings
 from drills.sandbox.aws.stubs.networkfirewall import firewall_of
+from drills.sandbox.connections import Attempt, UnknownSourceError
+from drills.sandbox.packets import protocol_number
 
 if TYPE_CHECKING:
     from drills.sandbox.aws.calls import CallFacts, RecordedCall

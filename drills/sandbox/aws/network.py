@@ -10,142 +10,59 @@ AWS's own AWSSupport-ContainEC2Instance runbook relies on; the guide does not sp
 
 from __future__ import annotations
 
-import itertools
 import secrets
-import threading
 import time
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from drills.sandbox.aws.packets import PORTED, TCP, Connection, Observation, Packet, Side, acl_allows
+from drills.sandbox.aws.packets import acl_allows
+from drills.sandbox.connections import INTERNET, INTERNET_HOST, Connections, UnknownSourceError
+from drills.sandbox.packets import PORTED, Connection, Observation, Packet, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drills.sandbox.aws.packets import Interface, IPAddress, Rules
+    from drills.sandbox.aws.packets import Interface, Rules
+    from drills.sandbox.connections import Dial
+    from drills.sandbox.packets import IPAddress
 
-# TEST-NET-2 (RFC 5737) stands for "somewhere on the internet".
-INTERNET_HOST = ip_address("198.51.100.10")
 PRIVATE_USE = tuple(
     ip_network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 )  # RFC 1918
-EPHEMERAL_PORTS = (32_768, 60_999)
-HANDSHAKE_BYTES = 60
-ACK_BYTES = 52
-DATA_BYTES = 552
 
 
-class UnknownSourceError(LookupError):
-    """A packet was to be sent from an interface that does not exist."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What became of an attempt to connect."""
-
-    connection_id: str | None
-    reason: str
-    source_address: str
-    source_port: int
-    sent_at: float
-
-    @property
-    def allowed(self) -> bool:
-        """Tell whether the handshake completed."""
-        return self.connection_id is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one data packet: `delivered` there, `acknowledged` back."""
-
-    delivered: bool
-    acknowledged: bool
-    reason: str
-    sent_at: float
-
-
-class Network:
+class Network(Connections):
     """The simulator: opens connections, sends packets on them, and tells a sink what interfaces saw."""
 
     def __init__(
         self,
         rules: Rules,
-        sink: Callable[[Observation], None],
+        sink: Callable[[Observation[Interface]], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Judge packets by `rules` and report what each interface saw to `sink`."""
+        super().__init__(clock)
         self._rules = rules
         self._sink = sink
-        self._clock = clock
-        self._connections: dict[str, Connection] = {}
-        self._ports = itertools.cycle(range(*EPHEMERAL_PORTS))
-        self._lock = threading.RLock()
-
-    def reset(self) -> None:
-        """Forget every connection."""
-        with self._lock:
-            self._connections.clear()
-
-    def connect(
-        self,
-        source: str,
-        destination: str,
-        port: int,
-        *,
-        protocol: int = TCP,
-        source_address: str | None = None,
-        source_port: int | None = None,
-    ) -> Attempt:
-        """Attempt a handshake from an interface id, or from "internet", to an address and port."""
-        with self._lock:
-            connection = self._prepare(source, destination, port, protocol, source_address, source_port)
-            sent = connection.initiator.packet
-            reason = self._pass(connection, forward=True, size=HANDSHAKE_BYTES) or self._pass(
-                connection, forward=False, size=HANDSHAKE_BYTES
-            )
-            if not reason:
-                connection.inspected = True
-                self._connections[connection.id] = connection
-        accepted = None if reason else connection.id
-        return Attempt(accepted, reason, str(sent.source), sent.source_port, connection.opened_at)
-
-    def send(self, connection_id: str, size: int = DATA_BYTES) -> Delivery | None:
-        """Send one data packet on a connection, or return None when there is no such connection."""
-        with self._lock:
-            connection = self._connections.get(connection_id)
-            if connection is None:
-                return None
-            sent_at = self._clock()
-            reason = self._pass(connection, forward=True, size=size)
-            if reason:
-                return Delivery(delivered=False, acknowledged=False, reason=reason, sent_at=sent_at)
-            reason = self._pass(connection, forward=False, size=ACK_BYTES)
-            return Delivery(delivered=True, acknowledged=not reason, reason=reason, sent_at=sent_at)
 
     def rules_changed(self) -> None:
         """Stop tracking the flows that the rules of this moment leave untracked."""
         with self._lock:
-            for connection in self._connections.values():
+            for connection in self._open_connections:
                 for side in connection.sides():
                     self._retrack(side, self._interface(side))
 
-    def _prepare(
-        self,
-        source: str,
-        destination: str,
-        port: int,
-        protocol: int,
-        source_address: str | None,
-        source_port: int | None,
-    ) -> Connection:
-        target = ip_address(destination)
-        origin = self._origin(source)
+    def _open(self, connection: Connection) -> None:
+        connection.inspected = True
+        super()._open(connection)
+
+    def _prepare(self, dial: Dial) -> Connection:
+        target = ip_address(dial.destination)
+        origin = self._origin(dial.source)
         owner = self._owner(target, origin)
         via_internet = origin is None or owner is None or target not in owner.addresses
-        seen = self._source_address(origin, source_address, target)
-        sent = Packet(protocol, seen, source_port or next(self._ports), target, port)
+        seen = self._source_address(origin, dial.source_address, target)
+        sent = Packet(dial.protocol, seen, dial.source_port, target, dial.port)
         arrived = self._translated(sent, origin, owner, via_internet=via_internet)
         return Connection(
             id=f"flow-{secrets.token_hex(8)}",
@@ -157,7 +74,7 @@ class Network:
         )
 
     def _origin(self, source: str) -> Interface | None:
-        if source == "internet":
+        if source == INTERNET:
             return None
         origin = self._rules.interface(source)
         if origin is None:

@@ -13,9 +13,10 @@ from botocore.exceptions import ClientError
 
 from drills.sandbox.aws.client import SandboxError
 from drills.sandbox.aws.flowlogs import DEFAULT_FORMAT, FlowLog, FlowLogs, Record
-from drills.sandbox.aws.packets import TCP, Interface, Observation, Packet
+from drills.sandbox.aws.packets import Interface
 from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.sample.network import create_group, create_subnet, create_vpc
+from drills.sandbox.packets import TCP, Observation, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class Archive:
         return [record.line for record in self.records]
 
 
-def seen(at: float, *, accepted: bool = True, packet: Packet = OUT, size: int = 60) -> Observation:
+def seen(at: float, *, accepted: bool = True, packet: Packet = OUT, size: int = 60) -> Observation[Interface]:
     return Observation(ENI, packet, size, accepted, at)
 
 

@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drills.sandbox.aws.firewall import Firewall, RuleSyntaxError, parse_suricata
-from drills.sandbox.aws.network import Network, UnknownSourceError
-from drills.sandbox.aws.packets import (
-    ANY_PROTOCOL,
-    ICMP,
-    TCP,
-    UDP,
-    AclEntry,
-    GroupRule,
-    Interface,
-    Observation,
-    Packet,
-    acl_allows,
-)
+from drills.sandbox.aws.network import Network
+from drills.sandbox.aws.packets import AclEntry, GroupRule, Interface, acl_allows
+from drills.sandbox.connections import UnknownSourceError
+from drills.sandbox.packets import ANY_PROTOCOL, ICMP, TCP, UDP, Observation, Packet
 
 if TYPE_CHECKING:
-    from drills.sandbox.aws.packets import IPAddress
+    from drills.sandbox.packets import IPAddress
 
 EVERYONE = (ip_network("0.0.0.0/0"),)
 INSIDE = (ip_network("10.0.0.0/16"),)
@@ -56,7 +47,7 @@ class World:
 
     interfaces: dict[str, Interface] = field(default_factory=dict)
     firewalls: dict[str, Firewall] = field(default_factory=dict)
-    seen: list[Observation] = field(default_factory=list)
+    seen: list[Observation[Interface]] = field(default_factory=list)
     now: float = 1_000.0
 
     def interface(self, interface_id: str) -> Interface | None:
