@@ -1,0 +1,131 @@
+"""What an inventory may declare of an Azure workload's identities, and the calls that prove their loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from firebreak.model import Resource
+from providers.azure.resources.declared import GUID, Declared, arm_id
+
+ObjectId = Annotated[str, Field(pattern=rf"^{GUID}$")]
+OptionalId = Annotated[str, Field(pattern=rf"^(?:{GUID})?$")]
+
+# Microsoft identity platform, "Azure resource ids": the audience that each plane's tokens are issued for.
+AUDIENCES = {
+    "management.azure.com": "https://management.azure.com/",
+    "graph.microsoft.com": "https://graph.microsoft.com/",
+    ".blob.core.windows.net": "https://storage.azure.com/",
+    ".queue.core.windows.net": "https://storage.azure.com/",
+    ".vault.azure.net": "https://vault.azure.net/",
+    ".openai.azure.com": "https://cognitiveservices.azure.com/",
+    ".cognitiveservices.azure.com": "https://cognitiveservices.azure.com/",
+    ".services.ai.azure.com": "https://ai.azure.com/",
+}
+ARM_AUDIENCE = AUDIENCES["management.azure.com"]
+
+_URL = re.compile(r"^https://[a-z0-9.-]+/[\u0021-\u007e]{0,2000}$")
+
+
+def audience_of(url: str) -> str:
+    """Return the audience of the tokens that a host takes, empty where no token may be sent to it."""
+    host = urlsplit(url).hostname or ""
+    return next((aud for name, aud in AUDIENCES.items() if _is(host, name)), "")
+
+
+def _is(host: str, name: str) -> bool:
+    return host.endswith(name) and len(host) > len(name) if name.startswith(".") else host == name
+
+
+class Probe(BaseModel):
+    """A cheap GET that the identity is allowed in peace; its refusal proves the revocation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    """Full address, for example ``https://management.azure.com/subscriptions/...?api-version=2021-04-01``."""
+
+    @field_validator("url")
+    @classmethod
+    def _a_token_may_go_there(cls, value: str) -> str:
+        if not _URL.match(value):
+            raise ValueError("a probe is a plain https address without user, port and fragment")
+        if not audience_of(value):
+            raise ValueError(f"a token may only be sent to {', '.join(AUDIENCES)}")
+        return value
+
+    @property
+    def audience(self) -> str:
+        """For whom the token is issued."""
+        return audience_of(self.url)
+
+    @property
+    def title(self) -> str:
+        """The probe as people read it."""
+        return f"GET {self.url.partition('?')[0]}"
+
+
+class _Identity(Declared):
+    """A principal of Microsoft Entra ID that a workload's code acts as."""
+
+    tenant_id: ObjectId
+    probes: tuple[Probe, ...] = ()
+    probe_vm: Annotated[str, Field(pattern=rf"^(?:{arm_id('Microsoft.Compute/virtualMachines')})?$")] = ""
+    """Virtual machine whose metadata service issues the identity's tokens, asked by run command."""
+    used_by: tuple[str, ...] = ()
+    """This workload's own resources (ARM ids) and federated subjects: not counted as blast radius."""
+
+
+class ManagedIdentity(_Identity):
+    """A user-assigned managed identity."""
+
+    kind: Literal["managed-identity"]
+    ref: Annotated[
+        str, Field(pattern=rf"^{arm_id('Microsoft.ManagedIdentity/userAssignedIdentities')}$")
+    ]
+    principal_id: ObjectId
+    client_id: ObjectId
+
+
+class ServicePrincipal(_Identity):
+    """A service principal: of an app registration, of an agent, or of a system-assigned identity."""
+
+    kind: Literal["service-principal"]
+    ref: ObjectId
+    """The service principal's object id, not the application's."""
+    client_id: ObjectId
+    application_object_id: OptionalId = ""
+    """The app registration, where it is in the same tenant; empty for what another tenant owns."""
+    credential_secret: Annotated[
+        str,
+        Field(pattern=r"^(?:https://[a-z0-9-]{3,24}\.vault\.azure\.net/secrets/[A-Za-z0-9-]{1,127})?$"),
+    ] = ""
+    """Key Vault secret with a client secret of the application, read for the live probe."""
+    agent_user: OptionalId = ""
+    """The agent's own user account, whose sign-in sessions are revoked as well."""
+
+    @model_validator(mode="after")
+    def _one_way_to_a_token(self) -> ServicePrincipal:
+        if self.credential_secret and self.probe_vm:
+            raise ValueError("declare credential_secret or probe_vm, not both")
+        return self
+
+
+class AiAccount(Declared):
+    """An Azure AI services or Azure OpenAI account, whose keys are credentials of their own."""
+
+    kind: Literal["ai-account"]
+    ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.CognitiveServices/accounts')}$")]
+    regenerate_keys: bool = False
+    """Whether the keys are known to the workload: they are made anew, which cannot be undone."""
+
+
+KINDS: Mapping[str, type[Resource]] = {
+    "managed-identity": ManagedIdentity,
+    "service-principal": ServicePrincipal,
+    "ai-account": AiAccount,
+}
