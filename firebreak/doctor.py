@@ -212,7 +212,7 @@ async def _examine_cloud(
 ) -> None:
     found = await made.look("measures", lambda: asyncio.to_thread(_provider, cloud))
     vault = (
-        await made.look("evidence store", lambda: asyncio.to_thread(_store, found, settings))
+        await made.look("evidence store", lambda: asyncio.to_thread(_store, found, settings, cloud))
         if found
         else None
     )
@@ -237,9 +237,9 @@ def _provider(cloud: Cloud) -> tuple[str, Provider]:
     return f"{len(measures(cloud))} for {cloud}", provider(cloud)
 
 
-def _store(found: Provider, settings: Settings) -> tuple[str, Vault]:
+def _store(found: Provider, settings: Settings, cloud: Cloud) -> tuple[str, Vault]:
     """Read how the store is set up, and the lock of one object where there is one; nothing is written."""
-    place = settings.evidence.store
+    place = settings.evidence_of(cloud).store
     vault = found.vault(settings)
     problems = found.check_store(settings)
     if problems:

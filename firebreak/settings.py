@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firebreak.errors import SettingsError
+from firebreak.model import Cloud
 
 
 class _Section(BaseModel):
@@ -23,16 +24,22 @@ class EvidenceSettings(_Section):
     """Where evidence is kept and who signs it."""
 
     store: str = ""
-    """Uri of the immutable store, for example ``s3://evidence-bucket/firebreak``."""
+    """Uri of the immutable store: ``s3://BUCKET/PREFIX``, or the https URL of a blob container."""
     access: dict[str, str] = Field(default_factory=dict)
-    """How to reach the evidence account; the keys are the provider's (AWS: role_arn, external_id, region)."""
+    """How to reach the evidence account; the keys are the provider's (AWS: role_arn, external_id, region;
+    Azure: tenant_id, client_id, cloud)."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     retention_mode: Literal["GOVERNANCE", "COMPLIANCE"] = "COMPLIANCE"
     signing_key: str = ""
-    """``file:PATH`` of a PEM private key, or ``awskms:KEY_ARN``. Drills use ``drill_signing_key``."""
+    """``file:PATH`` of a PEM private key, ``awskms:KEY_ARN``, or ``azurekms:KEY_URL`` of a Key Vault key with
+    its version. Drills use ``drill_signing_key``."""
     drill_signing_key: str = ""
     seal_key: str = ""
-    """``awskms:KEY_ARN`` that encrypts short-lived probe sessions in the store."""
+    """``awskms:KEY_ARN`` or ``azurekms:KEY_URL`` that encrypts short-lived probe sessions in the store."""
+
+
+SHARED = ("retention_days", "retention_mode", "signing_key", "drill_signing_key")
+"""What a cloud's own evidence settings take over from the general ones unless they say otherwise."""
 
 
 class ProofSettings(_Section):
@@ -82,9 +89,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     evidence: EvidenceSettings = EvidenceSettings()
+    evidence_by_cloud: dict[Cloud, EvidenceSettings] = Field(default_factory=dict)
+    """A cloud whose evidence goes elsewhere: ``FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__STORE``, ..."""
     proof: ProofSettings = ProofSettings()
     guard: GuardSettings = GuardSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    def evidence_of(self, cloud: Cloud) -> EvidenceSettings:
+        """Where evidence about that cloud's workloads is kept and who signs it."""
+        own = self.evidence_by_cloud.get(cloud)
+        if own is None:
+            return self.evidence
+        shared = {name: getattr(self.evidence, name) for name in SHARED if name not in own.model_fields_set}
+        return own.model_copy(update=shared)
 
 
 def load_settings() -> Settings:

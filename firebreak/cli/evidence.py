@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,8 +31,15 @@ from firebreak.settings import load_settings
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-STORES = {"s3": Cloud.AWS}
-"""Which cloud's store a uri of that scheme lies in."""
+STORES = {
+    re.compile(r"^s3://"): Cloud.AWS,
+    # Azure Storage, "Storage account endpoints": the blob service in every Azure cloud.
+    re.compile(
+        r"^https://[a-z0-9]{3,24}\.blob\.core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)/"
+    ): Cloud.AZURE,
+}
+"""Which cloud's store a uri of that form lies in."""
+EXAMPLES = "s3://BUCKET/ or https://ACCOUNT.blob.core.windows.net/CONTAINER/"
 
 
 @click.group()
@@ -145,13 +153,12 @@ def _existing(path: Path) -> Path:
 
 
 def _vault(uri: str) -> Vault:
-    scheme = uri.partition("://")[0]
-    if "://" not in uri or scheme not in STORES:
-        known = ", ".join(f"{each}://" for each in STORES)
+    cloud = next((each for form, each in STORES.items() if form.match(uri)), None)
+    if cloud is None:
         raise UsageError(
-            f"{uri} is not in a known evidence store", remedy=f"give a uri that starts with {known}"
+            f"{uri} is not in a known evidence store", remedy=f"give a uri that starts with {EXAMPLES}"
         )
-    return provider(STORES[scheme]).vault(load_settings())
+    return provider(cloud).vault(load_settings())
 
 
 def _exhibits(folder: Path) -> list[Exhibit]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Measure, Permission, Scope
-from firebreak.model import JsonObject, Target, Workload
+from firebreak.model import Cloud, JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
 from providers.aws.answers import translated
@@ -52,7 +52,7 @@ def own_principals(access: AwsAccess) -> tuple[str, ...]:
     own = (
         responder_arn(access),
         access.orchestrator_arn(),
-        access.settings.evidence.access.get("role_arn", ""),
+        access.settings.evidence_of(Cloud.AWS).access.get("role_arn", ""),
     )
     return tuple(dict.fromkeys(principal_of(each) for each in own if each))
 
@@ -89,7 +89,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
     roles = sorted({each.access["role_arn"] for each in known if each.access.get("role_arn")})
     needed = grants(needs, known)
     needed[SIMULATE] = set(roles) or {"*"}
-    evidence_role = settings.evidence.access.get("role_arn", "")
+    evidence_role = settings.evidence_of(Cloud.AWS).access.get("role_arn", "")
     assumed = [*roles, *([evidence_role] if evidence_role else [])]
     external_ids = sorted({each.access["external_id"] for each in known if each.access.get("external_id")})
     return {
@@ -101,7 +101,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
         },
         "evidence": {
             "roles": [evidence_role] if evidence_role else [],
-            "trust": trust([settings.evidence.access.get("external_id", "")]),
+            "trust": trust([settings.evidence_of(Cloud.AWS).access.get("external_id", "")]),
             "policies": pack(_statements(_evidence(settings))),
         },
         "orchestrator": {"policies": pack(_statements({"sts:AssumeRole": set(assumed)} if assumed else {}))},
@@ -222,7 +222,7 @@ def _evidence(settings: Settings) -> Grants:
     from providers.aws.signing import SIGN_ACTIONS  # noqa: PLC0415
     from providers.aws.vault import OBJECT_ACTIONS, STORE_ACTIONS  # noqa: PLC0415
 
-    evidence, needed = settings.evidence, defaultdict[str, set[str]](set)
+    evidence, needed = settings.evidence_of(Cloud.AWS), defaultdict[str, set[str]](set)
     place = evidence.store.removeprefix("s3://").strip("/")
     signing = [each for each in (evidence.signing_key, evidence.drill_signing_key) if each.startswith(KMS)]
     sealing = [evidence.seal_key] if evidence.seal_key.startswith(KMS) else []

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from securesystemslib.signer import CryptoSigner, Key, SecretsHandler, Signature, Signer, SSlibKey
 
 from firebreak.errors import EvidenceError, SettingsError
-from firebreak.model import Mode
+from firebreak.model import Cloud, Mode
 from firebreak.settings import Settings
 from providers.aws.answers import translated
 from providers.aws.vault import evidence_client
@@ -90,7 +90,7 @@ class KmsSigner(Signer):
 
 def open_signer(settings: Settings, mode: Mode) -> Signer:
     """Open the key of this mode; raises SettingsError when it has none. A drill never gets the live key."""
-    evidence = settings.evidence
+    evidence = settings.evidence_of(Cloud.AWS)
     if mode is Mode.DRILL:
         uri, variable = evidence.drill_signing_key, "FIREBREAK_EVIDENCE__DRILL_SIGNING_KEY"
         if uri and uri == evidence.signing_key:

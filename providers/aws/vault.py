@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.errors import EvidenceError, PermanentCloudError, SettingsError
 from firebreak.measure import found, now
-from firebreak.model import Finding, Method, Stored
+from firebreak.model import Cloud, Finding, Method, Stored
 from firebreak.settings import Settings
 from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.sealing import seal, seal_key_arn, unseal
@@ -84,17 +84,18 @@ class S3Vault:
     def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
         self.bucket = bucket
         self.prefix = prefix
-        self._settings = settings.evidence
+        self._settings = settings.evidence_of(Cloud.AWS)
         self._control_lock = threading.Lock()
         self._may_delete = False
 
     @classmethod
     def open(cls, settings: Settings) -> S3Vault:
         """Open the store of the settings, without a call; raises SettingsError when its uri is not S3's."""
-        match = _STORE.match(settings.evidence.store)
+        store = settings.evidence_of(Cloud.AWS).store
+        match = _STORE.match(store)
         if not match:
             raise SettingsError(
-                f"FIREBREAK_EVIDENCE__STORE {settings.evidence.store!r} is not an S3 store",
+                f"FIREBREAK_EVIDENCE__STORE {store!r} is not an S3 store",
                 remedy="use s3://BUCKET/PREFIX",
             )
         prefix = (match["prefix"] or "").strip("/")

@@ -143,7 +143,7 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
 
     def _lock(self, snapshot_id: str) -> str:
         """Lock the snapshot for as long as evidence is kept; says so where the API has no such lock."""
-        days = self.access.settings.evidence.retention_days
+        days = self.access.settings.evidence_of(Cloud.AWS).retention_days
         try:
             answer = self._client().lock_snapshot(SnapshotId=snapshot_id, LockMode=_MODE, LockDuration=days)
         except ClientError as error:
