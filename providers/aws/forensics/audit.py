@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from firebreak.capture import Page
 from firebreak.measure import now, on_any
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
-from providers.aws.forensics.capture import Capture, Page
+from providers.aws.forensics.capture import AwsCapture
 from providers.aws.resources import CloudTrail, IamRole, IamUser, of_kind
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Search = list[str]
 """Attribute and value of one lookup."""
 
 
-class CaptureAuditLog(Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-audit-log"):
+class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-audit-log"):
     """Preserve the CloudTrail events of the workload's identities and of every session found for them.
 
     An event arrives up to some 15 minutes after the call (CloudTrail user guide, "How CloudTrail works");

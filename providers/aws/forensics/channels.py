@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from firebreak.capture import Page, Parts
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
-from providers.aws.forensics.capture import Capture, Page, Parts
+from providers.aws.forensics.capture import AwsCapture
 from providers.aws.resources import SqsQueue, of_kind
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _LARGEST = 120_000
 
 
 class CaptureChannelMessages(
-    Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-channel-messages"
+    AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-channel-messages"
 ):
     """Read the messages waiting in a queue without deleting any.
 

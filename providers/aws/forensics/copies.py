@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from firebreak.capture import Page, evidence_id
 from firebreak.measure import Context, now
 from firebreak.model import Exhibit, JsonObject
 from providers.aws.answers import translated
 from providers.aws.artifacts.freeze import each_of
-from providers.aws.forensics.capture import Page, evidence_id
 from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:

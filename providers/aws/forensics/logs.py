@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from firebreak.capture import Page
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
-from providers.aws.forensics.capture import Capture, Page
+from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
 from providers.aws.resources import FlowLog, LogGroup, of_kind
 from providers.aws.session import AwsAccess
@@ -56,7 +57,7 @@ def log_group_arns(target: Target) -> tuple[str, ...]:
 
 
 class CaptureWorkloadLogs(
-    Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-workload-logs"
+    AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-workload-logs"
 ):
     """Preserve the workload's inference, agent and application logs of the window."""
 
@@ -80,7 +81,7 @@ class CaptureWorkloadLogs(
         return log_pages(self.access, target.ref, position, since)
 
 
-class CaptureFlowLogs(Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-flow-logs"):
+class CaptureFlowLogs(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-flow-logs"):
     """Preserve the VPC's flow log records of the window, raw, from log group or bucket."""
 
     permissions = on_target("logs:FilterLogEvents", "s3:ListBucket", "s3:GetObject")

@@ -6,11 +6,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from firebreak.capture import Page
 from firebreak.measure import on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
-from providers.aws.forensics.capture import Capture, Page
+from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
 from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix, of_kind
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 
-class CaptureMemoryStore(Capture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-memory-store"):
+class CaptureMemoryStore(
+    AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-memory-store"
+):
     """Preserve agent memory: every item of a table, every object of a folder."""
 
     permissions = on_target("dynamodb:Scan", "s3:ListBucket", "s3:GetObject")

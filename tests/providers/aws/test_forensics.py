@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from firebreak import capture
+from firebreak.capture import PART_BYTES
 from firebreak.errors import Irreversible, PermanentCloudError
 from firebreak.measure import Progress, measure, now
 from firebreak.model import Change, Exhibit, Finding, Method, State
-from providers.aws.forensics import capture
-from providers.aws.forensics.capture import PART_BYTES
 from providers.aws.resources import (
     Detective,
     DynamoDbTable,
