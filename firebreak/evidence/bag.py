@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from securesystemslib.signer import Signer
+from typing import TYPE_CHECKING
 
 from firebreak import __version__
 from firebreak.errors import EvidenceError
@@ -32,9 +31,12 @@ from firebreak.evidence.layout import (
     manifest_bytes,
     safe,
 )
-from firebreak.evidence.sign import UNTIMESTAMPED, Predicate, sign, statement
+from firebreak.evidence.predicate import UNTIMESTAMPED, Predicate
 from firebreak.evidence.vault import Vault
 from firebreak.model import Exhibit, FrozenModel, JsonObject, Mode, Stored
+
+if TYPE_CHECKING:  # the library looks for every cloud's SDK, which each process would wait for
+    from securesystemslib.signer import Signer
 
 SOFTWARE = f"firebreak {__version__}"
 
@@ -76,6 +78,8 @@ class Sealed(FrozenModel):
 
 def seal(vault: Vault, contents: Contents, signer: Signer) -> Sealed:
     """Write the bag's lists and the signed statement; every object is locked by the vault."""
+    from firebreak.evidence.sign import sign, statement  # noqa: PLC0415 - see above: the first seal waits
+
     exhibits = _distinct(contents.exhibits)
     lines = tuple(contents.custody_lines)
     files = _Files(vault, contents.incident_id)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
 from google.protobuf import json_format
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import STATEMENT_TYPE_URI, Statement
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import ValidationError
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from firebreak.errors import EvidenceError, SettingsError
-from firebreak.evidence.custody import Head
 from firebreak.evidence.layout import printable
-from firebreak.model import FrozenModel, JsonObject, Mode, Stored
+from firebreak.evidence.predicate import Predicate
+from firebreak.model import JsonObject, Mode
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """in-toto attestation specification, envelope v1."""
@@ -38,7 +38,6 @@ PREDICATE_TYPE = "https://firebreak.invalid/containment/v1"
 ``.invalid`` is reserved (RFC 2606), so that nobody else can publish under it."""
 
 FILE_SCHEME = "file:"
-UNTIMESTAMPED = "untimestamped"
 
 
 class Timestamper(Protocol):
@@ -47,21 +46,6 @@ class Timestamper(Protocol):
     def token(self, envelope: bytes) -> bytes:
         """Obtain a time-stamp token over the SHA-256 of the envelope."""
         ...
-
-
-class Predicate(FrozenModel):
-    """What a package says about itself; signed together with the digests of the bag's tag files."""
-
-    incident_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    mode: Mode
-    sealed_at: AwareDatetime
-    software: str
-    custody: Head
-    """The end of the custody chain: a dropped tail is noticed."""
-    files: dict[str, Stored]
-    """Where the bag's own files lie in the store, by version; the exhibits' places are in the bag."""
-    containment: JsonObject
-    """The run: workload digest, verdicts and times by phase, decisions and who took them."""
 
 
 @dataclass(frozen=True)

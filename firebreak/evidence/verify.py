@@ -29,9 +29,8 @@ from firebreak.evidence.layout import (
     manifest_entries,
     printable,
 )
+from firebreak.evidence.predicate import UNTIMESTAMPED, Predicate
 from firebreak.evidence.sign import (
-    UNTIMESTAMPED,
-    Predicate,
     TrustedKey,
     check_signatures,
     read_envelope,

@@ -7,10 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import botocore.session
-from securesystemslib.signer import Signer
 
 from firebreak.errors import UsageError
 from firebreak.evidence.vault import Vault
@@ -20,6 +19,9 @@ from firebreak.settings import Settings
 from providers.aws import discovery, permissions
 from providers.aws.resources import KINDS
 from providers.aws.session import AwsAccess
+
+if TYPE_CHECKING:  # the library looks for every cloud's SDK, which the worker's start would wait for
+    from securesystemslib.signer import Signer
 
 _ACCOUNT = re.compile(r"^\d{12}$")
 _ROLE = re.compile(r"^arn:aws(?:-[a-z]+)*:iam::(\d{12}):role/[\w+=,.@/-]{1,512}$")
