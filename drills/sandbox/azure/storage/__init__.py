@@ -1,0 +1,1 @@
+"""Play Azure Storage: the Microsoft.Storage resource provider and the blob service behind it."""
