@@ -15,7 +15,9 @@ from bench.ground import FAST_PROOF, Contained, Ground, connected, contain, grou
 from bench.plainside import Plain, plain
 from bench.processes import Running, machine
 from firebreak import devserver
+from firebreak.doctor import ACTIVITIES, pollers
 from firebreak.model import Phase, Verdict, Workload
+from firebreak.start import cloud_queue
 
 PHASES = (Phase.IDENTITY_REVOKE, Phase.NETWORK_ISOLATE, Phase.ARTIFACT_FREEZE)
 INTO_THE_PHASE_SECONDS = 0.3
@@ -53,6 +55,18 @@ async def restart_worker(scene: Scene) -> None:
     scene.workers.append(scene.place.worker())
 
 
+async def replace_worker(scene: Scene) -> None:
+    """Start the new worker, wait until it polls, then SIGTERM the old one: a rolling deployment."""
+    leaving, coming = scene.workers.pop(), scene.place.worker()
+    scene.workers.append(coming)
+    queue = cloud_queue(scene.place.settings(), scene.workload.cloud)
+    while True:
+        if any(name.startswith(f"{coming.pid}@") for name in await pollers(scene.client, queue, ACTIVITIES)):
+            break
+        await asyncio.sleep(0.1)
+    await asyncio.to_thread(leaving.stop)
+
+
 async def kill_server(scene: Scene) -> None:
     """SIGKILL the Temporal server and start it again on its database."""
     place = scene.place
@@ -68,7 +82,8 @@ SCENARIOS: dict[str, tuple[Disturbance, int, float]] = {
     "worker killed, started again at once": (kill_worker, 1, 10.0),
     "worker killed, another one alive": (kill_one_of_two, 2, 10.0),
     "server killed, started again at once": (kill_server, 1, 5.0),
-    "worker restarted gracefully": (restart_worker, 1, 3.0),
+    "worker restarted gracefully, the new one started first": (replace_worker, 1, 3.0),
+    "worker restarted gracefully, the new one started after": (restart_worker, 1, 3.0),
 }
 """What is done, how many workers there are, and the goal for the added time in seconds."""
 
