@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firebreak.errors import SettingsError
-from firebreak.model import Cloud
+from firebreak.model import Cloud, Mode
 
 
 class _Section(BaseModel):
@@ -36,6 +36,10 @@ class EvidenceSettings(_Section):
     drill_signing_key: str = ""
     seal_key: str = ""
     """``awskms:KEY_ARN`` or ``azurekms:KEY_URL`` that encrypts short-lived probe sessions in the store."""
+
+    def signing_key_of(self, mode: Mode) -> str:
+        """The key for packages of that mode."""
+        return self.drill_signing_key if mode is Mode.DRILL else self.signing_key
 
 
 SHARED = ("retention_days", "retention_mode", "signing_key", "drill_signing_key")

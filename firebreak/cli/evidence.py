@@ -27,7 +27,7 @@ from firebreak.evidence.verify import Report
 from firebreak.evidence.verify import verify as check
 from firebreak.model import Cloud, Exhibit, Mode
 from firebreak.provider import provider
-from firebreak.settings import load_settings
+from firebreak.settings import Settings, load_settings
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -117,7 +117,8 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
 def key(drill: bool, cloud: Cloud | None, as_json: bool) -> None:
     """Print the public key (PEM) that verifies packages: keep it away from the evidence store."""
     mode = Mode.DRILL if drill else Mode.LIVE
-    public = provider(cloud or _only_cloud()).signer(load_settings(), mode).public_key
+    settings = load_settings()
+    public = provider(cloud or _signing_cloud(settings, mode)).signer(settings, mode).public_key
     pem = str(public.keyval["public"]).strip()
     if as_json:
         emit({"mode": mode.value, "key_id": public.keyid, "scheme": public.scheme, "public_key": f"{pem}\n"})
@@ -125,11 +126,17 @@ def key(drill: bool, cloud: Cloud | None, as_json: bool) -> None:
         click.echo(pem)
 
 
-def _only_cloud() -> Cloud:
-    first, *others = clouds_here()
-    if others:
-        raise UsageError("more than one cloud is installed", remedy="name --cloud")
-    return first
+def _signing_cloud(settings: Settings, mode: Mode) -> Cloud:
+    """The cloud whose key is meant: that of the general store, unless the clouds have keys of their own."""
+    clouds = clouds_here()
+    keys = {settings.evidence_of(cloud).signing_key_of(mode) for cloud in clouds}
+    if len(keys) > 1:
+        raise UsageError("the clouds sign with different keys", remedy="name --cloud")
+    return _cloud_of(settings.evidence.store) or clouds[0]
+
+
+def _cloud_of(uri: str) -> Cloud | None:
+    return next((cloud for form, cloud in STORES.items() if form.match(uri)), None)
 
 
 @contextmanager
@@ -153,7 +160,7 @@ def _existing(path: Path) -> Path:
 
 
 def _vault(uri: str) -> Vault:
-    cloud = next((each for form, each in STORES.items() if form.match(uri)), None)
+    cloud = _cloud_of(uri)
     if cloud is None:
         raise UsageError(
             f"{uri} is not in a known evidence store", remedy=f"give a uri that starts with {EXAMPLES}"
