@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from drills.sandbox.azure.clock import now as utc_now
 from drills.sandbox.azure.state import on_reset
 from drills.sandbox.azure.storage import worm
 from drills.sandbox.azure.storage.errors import BlobError
@@ -25,7 +26,6 @@ from drills.sandbox.azure.storage.model import (
     Version,
     new_etag,
     new_stamp,
-    utc_now,
 )
 from drills.sandbox.azure.storage.spool import Spool
 

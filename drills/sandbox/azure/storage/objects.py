@@ -9,11 +9,12 @@ import base64
 import hashlib
 import re
 
+from drills.sandbox.azure.clock import now as utc_now
 from drills.sandbox.azure.storage import worm
 from drills.sandbox.azure.storage.blobs import touched
 from drills.sandbox.azure.storage.conditions import check_read, check_write
 from drills.sandbox.azure.storage.errors import BlobError
-from drills.sandbox.azure.storage.model import Block, Version, utc_now
+from drills.sandbox.azure.storage.model import Block, Version
 from drills.sandbox.azure.storage.properties import (
     blob_headers,
     headers_of,

@@ -11,8 +11,9 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from drills.sandbox.azure.clock import now as utc_now
 from drills.sandbox.azure.storage.errors import BlobError
-from drills.sandbox.azure.storage.model import Blob, Container, Retention, Version, utc_now
+from drills.sandbox.azure.storage.model import Blob, Container, Retention, Version
 
 _META = "x-ms-meta-"
 _SETTABLE = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from drills.sandbox.azure.clock import now as utc_now
 from drills.sandbox.azure.storage.errors import BlobError
-from drills.sandbox.azure.storage.model import Blob, Container, Policy, Version, utc_now
+from drills.sandbox.azure.storage.model import Blob, Container, Policy, Version
 
 DUE_TO_HOLD = (
     409,
