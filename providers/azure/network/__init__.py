@@ -1,0 +1,1 @@
+"""Phase 2 on Azure: cut every path to and from the workload."""
