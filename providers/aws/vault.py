@@ -12,7 +12,6 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -24,6 +23,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.errors import EvidenceError, PermanentCloudError, SettingsError
+from firebreak.evidence.streaming import Tally, cut
 from firebreak.measure import found, now
 from firebreak.model import Cloud, Finding, Method, Stored
 from firebreak.settings import Settings
@@ -65,19 +65,6 @@ _CANARY = ".canary/"
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 
 
-@dataclass
-class _Tally:
-    """Counts and hashes what passes through."""
-
-    digest: Any = field(default_factory=sha256)
-    size: int = 0
-
-    def add(self, chunk: bytes) -> bytes:
-        self.digest.update(chunk)
-        self.size += len(chunk)
-        return chunk
-
-
 class S3Vault:
     """An evidence store under one prefix of one bucket. Safe to share between threads."""
 
@@ -103,8 +90,8 @@ class S3Vault:
 
     def put(self, key: str, body: bytes | Iterable[bytes], *, media_type: str = "application/json") -> Stored:
         """Store and lock an object, streaming ``body``; memory stays flat."""
-        name, tally = self._name(key), _Tally()
-        parts = _parts((body,) if isinstance(body, bytes) else body)
+        name, tally = self._name(key), Tally()
+        parts = cut(body, PART_BYTES)
         first, is_whole = next(parts)
         with translated(self._uri(name)):
             if is_whole:
@@ -121,17 +108,17 @@ class S3Vault:
         return Stored(
             uri=self._uri(name),
             version_id=version,
-            sha256=tally.digest.hexdigest(),
+            sha256=tally.sha256,
             size=tally.size,
             locked_until=locked_until,
         )
 
     def read(self, stored: Stored) -> Iterator[bytes]:
         """Stream exactly that version; raises EvidenceError when it is gone or hashes differently."""
-        tally = _Tally()
+        tally = Tally()
         for chunk in self._stream(self._name_of(stored.uri), stored.version_id):
             yield tally.add(chunk)
-        actual = tally.digest.hexdigest()
+        actual = tally.sha256
         if actual != stored.sha256:
             raise EvidenceError(f"stored bytes hash to {actual}, not {stored.sha256}", resource=stored.uri)
 
@@ -141,7 +128,7 @@ class S3Vault:
         version = next((v for n, v in self._versions(name) if n == name), None)
         if version is None:
             raise EvidenceError("there is no evidence at this uri", resource=uri)
-        tally = _Tally()
+        tally = Tally()
         for chunk in self._stream(name, version):
             tally.add(chunk)
         with translated(uri):
@@ -149,7 +136,7 @@ class S3Vault:
         return Stored(
             uri=uri,
             version_id=version,
-            sha256=tally.digest.hexdigest(),
+            sha256=tally.sha256,
             size=tally.size,
             locked_until=locked_until,
         )
@@ -296,7 +283,7 @@ class S3Vault:
         )
         return self._version(answer, name)
 
-    def _put_parts(self, name: str, parts: Iterator[bytes], tally: _Tally, media_type: str) -> str:
+    def _put_parts(self, name: str, parts: Iterator[bytes], tally: Tally, media_type: str) -> str:
         place: dict[str, Any] = {"Bucket": self.bucket, "Key": name}
         upload = self._s3().create_multipart_upload(
             **place, ContentType=media_type, ChecksumAlgorithm="SHA256", **self._lock()
@@ -427,16 +414,3 @@ def _sdk_region() -> str:
             "no region for the evidence store", remedy="set FIREBREAK_EVIDENCE__ACCESS region"
         )
     return str(region)
-
-
-def _parts(body: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Cut a stream into parts of PART_BYTES, each with whether it is the last; that one may be shorter."""
-    buffer = bytearray()
-    for chunk in body:
-        buffer += chunk
-        while len(buffer) > PART_BYTES:
-            with memoryview(buffer) as view:
-                part = bytes(view[:PART_BYTES])
-            del buffer[:PART_BYTES]
-            yield part, False
-    yield bytes(buffer), True

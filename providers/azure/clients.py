@@ -16,6 +16,8 @@ from providers.azure.credentials import Credential, Environment, correlation, en
 
 if TYPE_CHECKING:
     from azure.core.pipeline import PipelineRequest
+    from azure.keyvault.keys import KeyClient
+    from azure.keyvault.keys.crypto import CryptographyClient
     from azure.storage.blob import BlobServiceClient
 
 VERSIONS = {
@@ -29,6 +31,15 @@ VERSIONS = {
 not listed speaks the versions of its release, which the dependencies pin."""
 BLOB_VERSION = "2025-07-05"
 """x-ms-version of the blob data plane (Storage services, "Versioning for Azure Storage")."""
+VAULT_VERSION = "7.4"
+"""api-version of Key Vault's data plane."""
+BLOB: dict[str, Any] = {
+    "api_version": BLOB_VERSION,
+    # Small reads, so that many captures at once keep memory flat.
+    "max_single_get_size": 4 * 1024 * 1024,
+    "max_chunk_get_size": 4 * 1024 * 1024,
+    "max_single_put_size": 16 * 1024 * 1024,
+}
 RETRIES = 2
 """Temporal owns the long retries."""
 POLL_SECONDS = 1
@@ -92,6 +103,20 @@ def blobs(credential: Credential, account_url: str) -> BlobServiceClient:
     return client
 
 
+def keys(credential: Credential, vault_url: str) -> KeyClient:
+    """Return the shared client of a Key Vault's keys."""
+    client: KeyClient = _clients.get("azure.keyvault.keys:KeyClient", credential, vault_url)
+    return client
+
+
+def cryptography(credential: Credential, key_url: str) -> CryptographyClient:
+    """Return the shared client that works with one Key Vault key."""
+    client: CryptographyClient = _clients.get(
+        "azure.keyvault.keys.crypto:CryptographyClient", credential, key_url
+    )
+    return client
+
+
 def _loaded(of: type | str) -> Any:
     if not isinstance(of, str):
         return of
@@ -101,14 +126,10 @@ def _loaded(of: type | str) -> Any:
 
 def _make(of: Any, credential: Credential, place: str) -> Any:
     shared = {**OPTIONS, "transport": _transport(environment())}
+    if of.__name__ == "BlobServiceClient":
+        return of(place, credential, _additional_pipeline_policies=[NameIncident()], **BLOB, **shared)
     if "://" in place:
-        return of(
-            place,
-            credential=credential,
-            api_version=BLOB_VERSION,
-            _additional_pipeline_policies=[NameIncident()],
-            **shared,
-        )
+        return of(place, credential, api_version=VAULT_VERSION, per_call_policies=[NameIncident()], **shared)
     version = VERSIONS.get(of.__name__)
     return of(
         credential,

@@ -84,7 +84,7 @@ class Credential:
         """Ask for a token; one is kept until some minutes before it expires."""
         if kwargs.get("claims"):
             return self._fresh(scopes, kwargs)
-        key = " ".join(scopes)
+        key = " ".join((*scopes, str(kwargs.get("tenant_id", ""))))
         token = self._tokens.get(key)
         if token is None or token.expires_on - time.time() < REFRESH_BEFORE_SECONDS:
             token = self._fresh(scopes, kwargs)

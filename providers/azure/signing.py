@@ -1,0 +1,118 @@
+"""Open the key that signs evidence packages: a PEM file, or a key that never leaves Key Vault."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePublicKey,
+    EllipticCurvePublicNumbers,
+)
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey
+
+from firebreak.errors import EvidenceError, SettingsError
+from firebreak.evidence.sign import FILE_SCHEME
+from firebreak.evidence.sign import open_signer as open_file
+from firebreak.model import Cloud, Mode
+from firebreak.settings import Settings
+from providers.azure.answers import translated
+from providers.azure.credentials import Credential
+from providers.azure.keys import SCHEME, cryptography, key_url, read_key
+from providers.azure.vault import evidence_credential
+
+SIGN_DATA_ACTIONS = ("Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/keys/sign/action")
+"""What the evidence identity needs on the signing key."""
+
+_COORDINATE_BYTES = 32  # of P-256; a JWS signature is the two integers side by side (RFC 7518, 3.4)
+_ALGORITHM = "ES256"
+
+
+class KeyVaultSigner(Signer):
+    """Signs with an ECDSA P-256 key in Key Vault; the signature is checked here before it is handed out."""
+
+    SCHEME = SCHEME
+
+    def __init__(self, url: str, credential: Credential) -> None:
+        self.url = url
+        self._credential = credential
+        self._public_key = self._fetch()
+
+    @property
+    def public_key(self) -> Key:
+        """The public part, read from Key Vault once."""
+        return self._public_key
+
+    @classmethod
+    def from_priv_key_uri(
+        cls,
+        priv_key_uri: str,
+        public_key: Key,
+        secrets_handler: SecretsHandler | None = None,  # noqa: ARG003 - Key Vault needs no further secret
+    ) -> KeyVaultSigner:
+        """Open ``azurekms:KEY_URL`` with the SDK's own credentials; raises ValueError for another key."""
+        signer = cls(key_url(priv_key_uri, priv_key_uri), evidence_credential({}))
+        if signer.public_key != public_key:
+            raise ValueError(f"{priv_key_uri} is not the private part of key {public_key.keyid}")
+        return signer
+
+    def sign(self, payload: bytes) -> Signature:
+        """Sign the bytes; raises EvidenceError when the signature does not verify with the public key."""
+        from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415
+
+        with translated(self.url):
+            answer = cryptography(self.url, self._credential).sign(
+                SignatureAlgorithm(_ALGORITHM), sha256(payload).digest()
+            )
+        signature = Signature(self._public_key.keyid, _der(answer.signature).hex())
+        try:
+            self._public_key.verify_signature(signature, payload)
+        except Exception as error:  # every failure to verify means the same: do not hand it out
+            raise EvidenceError(
+                "Key Vault returned a signature that does not verify", resource=self.url
+            ) from error
+        return signature
+
+    def _fetch(self) -> SSlibKey:
+        with translated(self.url):
+            found: Any = read_key(self.url, self._credential).key  # the SDK sets its fields by name
+        if found.crv != "P-256" or not found.x or not found.y:
+            raise SettingsError("the signing key is not an EC P-256 key", remedy=f"replace {self.url}")
+        return SSlibKey.from_crypto(_public(found))
+
+
+def open_signer(settings: Settings, mode: Mode) -> Signer:
+    """Open the key of this mode; raises SettingsError when it has none. A drill never gets the live key."""
+    evidence = settings.evidence_of(Cloud.AZURE)
+    name = "DRILL_SIGNING_KEY" if mode is Mode.DRILL else "SIGNING_KEY"
+    variable = f"FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__{name}"
+    uri = evidence.signing_key_of(mode)
+    if mode is Mode.DRILL and uri and uri == evidence.signing_key:
+        raise SettingsError("drills may not sign with the live key", remedy=f"give {variable} its own key")
+    if uri.startswith(FILE_SCHEME) and uri != FILE_SCHEME:
+        return _of_p256(open_file(uri), variable)
+    if uri.startswith(f"{SCHEME}:"):
+        return KeyVaultSigner(key_url(uri, variable), evidence_credential(evidence.access))
+    raise SettingsError(
+        f"{variable} (or FIREBREAK_EVIDENCE__{name}) names no key for a {mode} run",
+        remedy=f"use file:PATH or {SCHEME}:KEY_URL",
+    )
+
+
+def _of_p256(signer: Signer, variable: str) -> Signer:
+    if signer.public_key.scheme != "ecdsa-sha2-nistp256":
+        raise SettingsError(f"{variable} is not an ECDSA P-256 key")
+    return signer
+
+
+def _public(key: Any) -> EllipticCurvePublicKey:
+    numbers = EllipticCurvePublicNumbers(int.from_bytes(key.x), int.from_bytes(key.y), SECP256R1())
+    return numbers.public_key()
+
+
+def _der(signature: bytes) -> bytes:
+    """Turn the two integers side by side into the DER that everybody else verifies."""
+    r, s = signature[:_COORDINATE_BYTES], signature[_COORDINATE_BYTES:]
+    return encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
