@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,11 +21,7 @@ from firebreak.model import Finding, JsonObject, Method, Run
 from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.session import AwsAccess
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 SID = "FirebreakFreeze"
-_THREADS = 8
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 
 
@@ -212,13 +206,3 @@ def _refusal(
         inconclusive=not controlled,
         request_id=request_id,
     )
-
-
-def each_of(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do the work on every item, a few at a time, and return the results in order.
-
-    Each thread gets a copy of the caller's context, which says for whom it works and where it reports.
-    """
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="firebreak-freeze") as pool:
-        futures = [pool.submit(copy_context().run, work, item) for item in items]
-        return [each.result() for each in futures]

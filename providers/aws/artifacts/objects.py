@@ -15,11 +15,11 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.parallel import each_of
 from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.artifacts.canary import CONTROLLED, Canary
 from providers.aws.artifacts.freeze import (
     deny,
-    each_of,
     exclusive,
     frozen_by_another,
     has_statements,
