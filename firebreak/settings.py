@@ -65,6 +65,31 @@ class GuardSettings(_Section):
     """The only accounts that a drill may touch."""
 
 
+class WebSettings(_Section):
+    """Where ``firebreak serve`` listens, and whose alerts it takes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """0 takes a free one."""
+    sources: Path | None = None
+    """File of the alert sources (docs/webhooks.md)."""
+    embedded: bool = False
+    """Part of an embedded stack on this machine: may start without a source, on a loopback address only."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of the ingress; only they may say who the client is."""
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 256 * 1024
+    answer_seconds: Annotated[float, Field(gt=0, le=60)] = 4.5
+    """Time to make an alert durable. EventBridge gives an API destination 5 s, then it retries."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Alerts being made durable at one time."""
+    remember_days: Annotated[int, Field(ge=1, le=60)] = 8
+    """How long a delivery is known again; longer than any sender retries (Pub/Sub: 7 days)."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """When set, a client certificate of this authority is asked for; the source decides whether it needs one."""
+
+
 class WorkerSettings(_Section):
     """Capacity of one worker process."""
 
@@ -98,6 +123,7 @@ class Settings(BaseSettings):
     proof: ProofSettings = ProofSettings()
     guard: GuardSettings = GuardSettings()
     worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
 
     def evidence_of(self, cloud: Cloud) -> EvidenceSettings:
         """Where evidence about that cloud's workloads is kept and who signs it."""
