@@ -341,8 +341,8 @@ class AzureBlobVault:
     def _try_delete(self, name: str, version: str) -> AzureError | None:
         """Delete a version; returns the refusal, or None when it is gone.
 
-        The service never deletes a current version by its id. Then the blob is deleted: a lock refuses that as
-        well, or it leaves its state as a version that can be named.
+        The service never deletes a current version by its id. Then the blob is deleted: a lock refuses that
+        as well, or it leaves its state as a version that can be named.
         """
         refusal = _refusal(self._blob(name, version))
         if refusal is None or error_code(refusal) != CURRENT_VERSION:
