@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime
 
 from firebreak.evidence.custody import CustodyEvent, Head
-from firebreak.model import FrozenModel, Phase, Stored
+from firebreak.model import FrozenModel, Phase, Stored, Verdict
 from firebreak.record import (
     PlannedStep,
     ReleaseInput,
@@ -96,6 +96,8 @@ class Page(FrozenModel):
 
     incident_id: str
     kind: str
-    """``started``, ``warning``, ``breach``, ``decision_needed``, ``verdict``."""
+    """``started``, ``gate``, ``warning``, ``breach``, ``decision_needed``, ``decided``, ``verdict``."""
     message: str
     phase: Phase | None = None
+    verdict: Verdict | None = None
+    """How the run or the release ended, on its last page."""

@@ -10,6 +10,7 @@ FirebreakError
 │   ├── PermanentCloudError    retrying cannot help
 │   ├── TransientCloudError    throttling, 5xx, network: retried
 │   └── Irreversible           the measure cannot be undone, by name
+├── NotDeliveredError          a channel to people is away: tried again, never in the way of a phase
 └── EvidenceError              evidence is missing, altered or not trusted: exit code 3
 """
 
@@ -82,6 +83,12 @@ class TransientCloudError(ContainmentError):
 
 class Irreversible(ContainmentError):  # noqa: N818 - the design's word, read as a statement
     """The measure has no way back, by design."""
+
+
+class NotDeliveredError(FirebreakError):
+    """A message did not reach its channel; trying again may work."""
+
+    retryable = True
 
 
 class EvidenceError(FirebreakError):

@@ -65,6 +65,18 @@ class GuardSettings(_Section):
     """The only accounts that a drill may touch."""
 
 
+class NotifySettings(_Section):
+    """How the on-call is reached, beside the log. Only the workflow worker uses it."""
+
+    urls: tuple[SecretStr, ...] = ()
+    """Apprise URLs (https://github.com/caronc/apprise/wiki): Slack, Teams, mail, SNS and so on."""
+    pagerduty_key: SecretStr = SecretStr("")
+    """Integration key of a PagerDuty service (Events API v2); empty for none."""
+    pagerduty_url: str = "https://events.pagerduty.com/v2/enqueue"
+    timeout_seconds: Annotated[float, Field(gt=0, le=15)] = 10.0
+    """For one channel; the activity that delivers a page has 20 s."""
+
+
 class WebSettings(_Section):
     """Where ``firebreak serve`` listens, and whose alerts it takes."""
 
@@ -122,6 +134,7 @@ class Settings(BaseSettings):
     """A cloud whose evidence goes elsewhere: ``FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__STORE``, ..."""
     proof: ProofSettings = ProofSettings()
     guard: GuardSettings = GuardSettings()
+    notify: NotifySettings = NotifySettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
 

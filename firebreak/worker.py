@@ -19,7 +19,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.evidence import EvidenceActivities
 from activities.measures import MeasureActivities
-from activities.notify import LogNotifier, NotifyActivities
+from activities.notify import NotifyActivities
 from activities.release import ReleaseActivities
 from firebreak import __version__, ownership
 from firebreak.connect import connect, ensure_search_attributes
@@ -28,6 +28,7 @@ from firebreak.engine import Engine
 from firebreak.liveness import watch
 from firebreak.measure import measures
 from firebreak.model import Cloud
+from firebreak.notify import channels
 from firebreak.settings import Settings
 from firebreak.start import cloud_queue
 from workflows.containment import Containment
@@ -115,7 +116,7 @@ def _workflow_worker(client: Client, settings: Settings, identity: str) -> Worke
         client,
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
-        activities=[NotifyActivities(LogNotifier()).notify],
+        activities=[NotifyActivities(channels(settings.notify)).notify],
         workflow_runner=_runner(),
         identity=identity,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,

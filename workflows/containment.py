@@ -73,12 +73,13 @@ class Containment:
     @workflow.run
     async def run(self, request: ContainmentInput) -> Ended:
         """Contain the workload; the result says what was proved and where the evidence lies."""
+        self.oncall.begin(f"containment asked for by {request.trigger.requested_by}")
         clock = asyncio.create_task(self.oncall.watch_clock())
         try:
             ended = await self._contain()
         finally:
             clock.cancel()
-        self.oncall.page("verdict", f"{request.workload_id}: {self.facts.verdict}")
+        self.oncall.end()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self.oncall.deliver_last()
         return ended
@@ -252,6 +253,7 @@ class Containment:
                 )
             break
         self._judge_phase(plan, phase)
+        self.oncall.gate(phase)
         await self._chain(plan, phase)
 
     def _judge_phase(self, plan: Plan, phase: Phase) -> None:

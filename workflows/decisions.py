@@ -28,6 +28,7 @@ class Decisions:
         """Record a decision that its validator let through; the first one that settles a question ends it."""
         stamped = self.record(decision)
         self.latest = stamped
+        self.oncall.tell("decided", f"{decision.by} decided to {decision.kind}: {decision.reason}")
         self.stop_requested = self.stop_requested or decision.kind == "stop"
         if decision.kind != "approve":
             self.facts.awaiting = None

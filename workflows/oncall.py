@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.inputs import Page
     from activities.notify import NotifyActivities
-    from firebreak.model import CONTAINMENT_TARGET
+    from firebreak.model import CONTAINMENT_TARGET, Phase, Verdict
     from firebreak.record import RunFacts
 
 from workflows.failures import message
@@ -19,6 +19,9 @@ from workflows.options import PAGING, RETRY
 
 WARNINGS_AT = (0.5, 0.8)
 """Fractions of the 15 minutes at which the on-call is warned."""
+
+NEWS = "pages at the start, at each gate and for each decision"
+"""The patch of 0.2; histories of 0.1 page only where people have to act, and at the end."""
 
 LAST_PAGES = timedelta(seconds=5)
 """How long an ended run stays open for its last pages; an alert after that starts a new run."""
@@ -30,11 +33,31 @@ class OnCall:
     def __init__(self, facts: RunFacts) -> None:
         self.facts = facts
         self.pages: list[asyncio.Task[None]] = []
+        self.news = False
 
-    def page(self, kind: str, text: str) -> None:
+    def page(self, kind: str, text: str, *, verdict: Verdict | None = None) -> None:
         """Send a page in the background."""
-        page = Page(incident_id=self.facts.incident_id, kind=kind, message=text)
+        page = Page(incident_id=self.facts.incident_id, kind=kind, message=text, verdict=verdict)
         self.pages.append(asyncio.create_task(self._deliver(page)))
+
+    def tell(self, kind: str, text: str) -> None:
+        """Send news that ask for nothing; runs that began before 0.2 have none in their history."""
+        if self.news:
+            self.page(kind, text)
+
+    def begin(self, text: str) -> None:
+        """Say that the run has begun."""
+        self.news = workflow.patched(NEWS)
+        self.tell("started", f"{self.facts.workload_id} ({self.facts.cloud}, {self.facts.mode}): {text}")
+
+    def gate(self, phase: Phase) -> None:
+        """Say how a phase was judged."""
+        self.tell("gate", f"phase {int(phase)} {phase.title}: {self.facts.phases[phase].verdict}")
+
+    def end(self) -> None:
+        """Say how the run ended."""
+        verdict = self.facts.verdict
+        self.page("verdict", f"{self.facts.workload_id}: {verdict}", verdict=verdict)
 
     async def deliver_last(self) -> None:
         """Give the pages on their way a moment to arrive."""

@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from firebreak.statusdoc import status
 
 from workflows.failures import message
+from workflows.oncall import OnCall
 from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
 
 REVERTING = timedelta(minutes=10)
@@ -52,10 +53,19 @@ class Release:
         )
         self.plan: ReleasePlan | None = None
         self.outcomes: dict[str, StepOutcome] = {}
+        self.oncall = OnCall(self.facts)
 
     @workflow.run
     async def run(self, request: ReleaseInput) -> Ended:
         """Revert every change and prove the pre-state; what is irreversible stays, and says so."""
+        self.oncall.begin(f"release by {request.by}, approved by {request.approved_by}")
+        ended = await self._release()
+        if self.oncall.news:
+            self.oncall.end()
+            await self.oncall.deliver_last()
+        return ended
+
+    async def _release(self) -> Ended:
         try:
             plan = await self._planned()
         except ActivityError as error:

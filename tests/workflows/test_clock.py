@@ -41,7 +41,28 @@ async def test_a_quick_run_warns_nobody(skipping: Stage) -> None:
     document = await run.ended()
     assert document.warnings == ()
     assert document.within_target is True
-    assert [page.kind for page in run.recording.pages] == ["verdict"]
+    kinds = [page.kind for page in run.recording.pages]
+    assert (kinds[0], kinds[-1]) == ("started", "verdict")
+    assert set(kinds) == {"started", "gate", "verdict"}
+
+
+async def test_people_hear_of_the_start_every_gate_every_decision_and_the_end(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard(act("deny-all", 1, "unproven"))))
+    await run.asked()
+    await run.decide("retry")
+    document = await run.ended()
+    pages = run.recording.pages
+    assert {"started", "gate", "decision_needed", "decided", "verdict"} <= {page.kind for page in pages}
+    assert [page.message for page in pages if page.kind == "gate"] == [
+        f"phase {phase} {title}: contained"
+        for phase, title in enumerate(
+            ("identity revoke", "network isolate", "artifact freeze", "forensic capture"), 1
+        )
+    ]
+    assert [page.message for page in pages if page.kind == "decided"] == [
+        "casey decided to retry: looked into it"
+    ]
+    assert pages[-1].verdict is document.verdict is Verdict.CONTAINED
 
 
 async def test_the_clock_counts_from_the_trigger_not_from_the_start_of_the_run(skipping: Stage) -> None:

@@ -53,6 +53,8 @@ async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> 
     assert changes == {"aws.deny-all": "reverted", "aws.revoke-sessions": "kept"}
     assert start.exit_code(document) == 0
     assert run.recording.release_packages[0].request.approved_by == "sam"
+    told = [(page.kind, page.verdict) for page in run.recording.pages][-2:]
+    assert told == [("started", None), ("verdict", Verdict.RELEASED)]
 
 
 @pytest.mark.parametrize("second", ["casey", " Casey"])
