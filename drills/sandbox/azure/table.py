@@ -1,0 +1,151 @@
+"""The table of operations: what each host answers, under which permission, in which versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, Unpack
+
+from drills.sandbox.azure.call import Answer, Call, JsonObject
+
+Handler = Callable[[Call], Answer | JsonObject | None]
+ScopeOf = Callable[[Call], str]
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+# POST actions that only look; everything else that is posted changes something.
+_LOOKING = re.compile(r"^(list|get|query|verify|check|validate|nextHop|ipFlowVerify|effective|search|peek)", re.I)
+_VARIABLE = re.compile(r"\{(\w+)(:path)?\}")
+
+
+class Rules(TypedDict, total=False):
+    """What is said about an operation besides its address; see the package's documentation."""
+
+    versions: tuple[str, ...]
+    action: str
+    data: bool
+    scope: ScopeOf
+    graph: tuple[str, ...]
+    query: Mapping[str, str | None]
+    authenticated: bool
+    mutating: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table."""
+
+    host: str
+    method: str
+    template: str
+    pattern: re.Pattern[str]
+    handler: Handler
+    source: str
+    versions: tuple[str, ...] = ()
+    action: str = ""
+    data: bool = False
+    scope: ScopeOf | None = None
+    graph: tuple[str, ...] = ()
+    query: Mapping[str, str | None] = field(default_factory=dict)
+    authenticated: bool = True
+    mutating: bool = False
+
+    @property
+    def name(self) -> str:
+        """The permission, or the method and template where there is none."""
+        return self.action or f"{self.method} {self.template}"
+
+    @property
+    def precedence(self) -> tuple[int, int, int]:
+        """Order rows from the most to the least specific."""
+        fixed = _VARIABLE.sub("", self.template)
+        open_ended = "{scope}" in self.template or ":path}" in self.template
+        return (-len(self.query), int(open_ended), -len(fixed))
+
+    def params(self, call: Call) -> dict[str, str] | None:
+        """Return the variables of the path, or None when this row is not about the call."""
+        if self.method not in {call.method, "*"} or not self._asked(call.query):
+            return None
+        found = self.pattern.fullmatch(call.path)
+        return None if found is None else found.groupdict()
+
+    def _asked(self, query: Mapping[str, str]) -> bool:
+        return all(
+            name in query and (value is None or query[name] == value) for name, value in self.query.items()
+        )
+
+
+class Table:
+    """All registered operations."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._rows: dict[str, list[Operation]] = {}
+
+    def add(self, operation: Operation) -> None:
+        """Register a row; two rows with one address are a mistake."""
+        rows = self._rows.setdefault(operation.host, [])
+        address = (operation.method, operation.pattern.pattern, dict(operation.query))
+        if any((row.method, row.pattern.pattern, dict(row.query)) == address for row in rows):
+            raise ValueError(f"registered twice: {operation.host} {operation.method} {operation.template}")
+        rows.append(operation)
+        rows.sort(key=lambda row: row.precedence)
+
+    def find(self, call: Call) -> tuple[Operation, dict[str, str]] | None:
+        """Return the row for a call and the variables of its path."""
+        for row in self._rows.get(call.host, ()):
+            params = row.params(call)
+            if params is not None:
+                return row, params
+        return None
+
+    def rows(self, host: str) -> Iterable[Operation]:
+        """Return the rows of a kind of host."""
+        return tuple(self._rows.get(host, ()))
+
+
+table = Table()
+
+
+def operation(host: str, method: str, template: str, **rules: Unpack[Rules]) -> Callable[[Handler], Handler]:
+    """Register the handler of an operation."""
+    _checked(host, template, rules)
+
+    def register(handler: Handler) -> Handler:
+        details: dict[str, Any] = {"mutating": _mutating(method, template), **rules}
+        table.add(Operation(host, method, template, _pattern(template, host), handler, **details))
+        return handler
+
+    return register
+
+
+def _checked(host: str, template: str, rules: Rules) -> None:
+    if not rules.get("source"):
+        raise ValueError(f"{host} {template}: name the public page the behaviour comes from")
+    if host == "arm" and not rules.get("versions"):
+        raise ValueError(f"{host} {template}: name the api-versions")
+
+
+def _mutating(method: str, template: str) -> bool:
+    if method in _READS:
+        return False
+    return method != "POST" or not _LOOKING.match(template.rsplit("/", 1)[-1])
+
+
+def _pattern(template: str, host: str) -> re.Pattern[str]:
+    position, parts = 0, []
+    for variable in _VARIABLE.finditer(template):
+        parts.append(re.escape(template[position : variable.start()]))
+        parts.append(_group(variable[1], rest=bool(variable[2])))
+        position = variable.end()
+    parts.append(re.escape(template[position:]))
+    # ids of ARM are compared without case ("Resource naming"); names of blobs and repositories are not
+    flags = re.IGNORECASE if host in {"arm", "login", "graph", "logs"} else 0
+    return re.compile("".join(parts) + "/?", flags | re.DOTALL)
+
+
+def _group(name: str, *, rest: bool) -> str:
+    if name == "scope":
+        return "(?P<scope>(?:/.*)?)"
+    return f"(?P<{name}>.+)" if rest else f"(?P<{name}>[^/]+?)"
