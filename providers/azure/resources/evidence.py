@@ -25,6 +25,14 @@ class FlowLog(Declared):
 
     kind: Literal["flow-log"]
     ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.Network/networkWatchers/flowLogs')}$")]
+    interval_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How often the platform writes ("Virtual network flow logs": once a minute)."""
+    continues_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """How often a flow that goes on is logged (the same page: every five minutes)."""
+    storage_account: Annotated[
+        str, Field(pattern=rf"^(?:{arm_id('Microsoft.Storage/storageAccounts')})?$")
+    ] = ""
+    """The account that it delivers to. Reading the logs is then allowed there only, not everywhere."""
 
 
 class LogAnalytics(Declared):
