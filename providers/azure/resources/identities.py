@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from firebreak.model import Resource
 from providers.azure.resources.declared import GUID, Declared, arm_id
@@ -25,10 +25,26 @@ AUDIENCES = {
     ".openai.azure.com": "https://cognitiveservices.azure.com/",
     ".cognitiveservices.azure.com": "https://cognitiveservices.azure.com/",
     ".services.ai.azure.com": "https://ai.azure.com/",
+    # Azure Government and Azure operated by 21Vianet: "Compare Azure Government and global Azure"
+    "management.usgovcloudapi.net": "https://management.usgovcloudapi.net/",
+    "graph.microsoft.us": "https://graph.microsoft.us/",
+    ".blob.core.usgovcloudapi.net": "https://storage.azure.com/",
+    ".vault.usgovcloudapi.net": "https://vault.usgovcloudapi.net/",
+    ".openai.azure.us": "https://cognitiveservices.azure.us/",
+    "management.chinacloudapi.cn": "https://management.chinacloudapi.cn/",
+    "microsoftgraph.chinacloudapi.cn": "https://microsoftgraph.chinacloudapi.cn/",
+    ".blob.core.chinacloudapi.cn": "https://storage.azure.com/",
+    ".vault.azure.cn": "https://vault.azure.cn/",
 }
-ARM_AUDIENCE = AUDIENCES["management.azure.com"]
 
 _URL = re.compile(r"^https://[a-z0-9.-]+/[\u0021-\u007e]{0,2000}$")
+
+
+_SECRET_URL = (  # noqa: S105 - a pattern of addresses
+    r"https://[a-z0-9-]{3,24}\.vault\.(?:azure\.net|usgovcloudapi\.net|azure\.cn)"
+    r"/secrets/[A-Za-z0-9-]{1,127}"
+)
+_SECRET_ID = arm_id("Microsoft.KeyVault/vaults/secrets", name="[A-Za-z0-9-]{1,127}")
 
 
 def audience_of(url: str) -> str:
@@ -84,9 +100,7 @@ class ManagedIdentity(_Identity):
     """A user-assigned managed identity."""
 
     kind: Literal["managed-identity"]
-    ref: Annotated[
-        str, Field(pattern=rf"^{arm_id('Microsoft.ManagedIdentity/userAssignedIdentities')}$")
-    ]
+    ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.ManagedIdentity/userAssignedIdentities')}$")]
     principal_id: ObjectId
     client_id: ObjectId
 
@@ -100,19 +114,23 @@ class ServicePrincipal(_Identity):
     client_id: ObjectId
     application_object_id: OptionalId = ""
     """The app registration, where it is in the same tenant; empty for what another tenant owns."""
-    credential_secret: Annotated[
-        str,
-        Field(pattern=r"^(?:https://[a-z0-9-]{3,24}\.vault\.azure\.net/secrets/[A-Za-z0-9-]{1,127})?$"),
-    ] = ""
-    """Key Vault secret with a client secret of the application, read for the live probe."""
+    credential_secret: Annotated[str, Field(pattern=rf"^(?:{_SECRET_URL}|{_SECRET_ID})?$")] = ""
+    """Key Vault secret with a client secret of the application, read for the live probe: its address, or its
+    ARM id, which lets the responder's role name just this secret."""
     agent_user: OptionalId = ""
     """The agent's own user account, whose sign-in sessions are revoked as well."""
 
-    @model_validator(mode="after")
-    def _one_way_to_a_token(self) -> ServicePrincipal:
-        if self.credential_secret and self.probe_vm:
-            raise ValueError("declare credential_secret or probe_vm, not both")
-        return self
+    def secret_url(self, vault_suffix: str) -> str:
+        """The secret's address."""
+        if not self.credential_secret.startswith("/"):
+            return self.credential_secret
+        *_, vault, _, secret = self.credential_secret.split("/")
+        return f"https://{vault}.{vault_suffix}/secrets/{secret}"
+
+    @property
+    def secret_scope(self) -> str:
+        """The secret's ARM id, empty where only its address is declared."""
+        return self.credential_secret if self.credential_secret.startswith("/") else ""
 
 
 class AiAccount(Declared):

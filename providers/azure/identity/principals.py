@@ -1,0 +1,205 @@
+"""Read the workload's principals: what they are, whether they may be touched, and who else runs as them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import Permission, on_any, on_target
+from firebreak.model import JsonObject, Target, Workload
+from providers.azure.answers import translated
+from providers.azure.identity import federation
+from providers.azure.permissions import own_principals
+from providers.azure.resources import declared, of_kind
+from providers.azure.resources.identities import ManagedIdentity, ServicePrincipal
+from providers.azure.session import AzureAccess, AzureMeasure
+
+Identity = ManagedIdentity | ServicePrincipal
+MANAGED, SERVICE = "managed-identity", "service-principal"
+
+IDENTITY_VERSION = "2024-11-30"
+"""api-version of ``Microsoft.ManagedIdentity``."""
+RESOURCES_VERSION = "2021-04-01"
+"""api-version of ``Microsoft.Resources``."""
+
+READ_MANAGED = (
+    *on_target(
+        "Microsoft.ManagedIdentity/userAssignedIdentities/read",
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
+    ),
+    *on_any("Microsoft.Resources/subscriptions/resources/read"),
+)
+READ_SERVICE = on_any("graph:Application.Read.All")
+READ_SECRET = on_any("data:Microsoft.KeyVault/vaults/secrets/getSecret/action")
+RUN_COMMAND = on_any(
+    "Microsoft.Compute/virtualMachines/read", "Microsoft.Compute/virtualMachines/runCommand/action"
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A principal of the workload as the cloud knows it."""
+
+    object_id: str
+    client_id: str
+    tenant_id: str
+    name: str
+    type: str
+    """Microsoft Graph's ``servicePrincipalType``, empty for what was read from ARM."""
+
+
+def targets(workload: Workload, *kinds: type[Identity]) -> list[Target]:
+    """List the declared identities of these classes."""
+    return [
+        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
+        for kind in kinds
+        for each in of_kind(workload.identities, kind)
+    ]
+
+
+def identity(workload: Workload, target: Target) -> Identity:
+    """Find the declaration behind a target; raises PermanentCloudError when there is none."""
+    kind: type[Identity] = ManagedIdentity if target.kind == MANAGED else ServicePrincipal
+    found = declared(workload, kind, target.ref)
+    if found is None:
+        raise PermanentCloudError("the inventory does not declare this identity", resource=target.ref)
+    return found
+
+
+def read(access: AzureAccess, target: Target) -> Principal:
+    """Read the principal; raises PermanentCloudError where it is not exactly the declared one."""
+    wanted = identity(access.run.workload, target)
+    found = _managed(access, wanted) if isinstance(wanted, ManagedIdentity) else _service(access, wanted)
+    object_id = wanted.principal_id if isinstance(wanted, ManagedIdentity) else wanted.ref
+    for what, told, actual in (
+        ("object id", object_id, found.object_id),
+        ("client id", wanted.client_id, found.client_id),
+    ):
+        if told.lower() != actual.lower():
+            raise PermanentCloudError(
+                f"the inventory says {what} {told}, Azure says {actual}",
+                resource=target.ref,
+                remedy="correct the inventory",
+            )
+    return found
+
+
+def _managed(access: AzureAccess, wanted: ManagedIdentity) -> Principal:
+    with translated(wanted.ref):
+        found = access.arm().get(wanted.ref, IDENTITY_VERSION)
+    if found is None:
+        raise PermanentCloudError("there is no such managed identity", resource=wanted.ref)
+    properties = found["properties"]
+    return Principal(
+        properties["principalId"], properties["clientId"], properties["tenantId"], found["name"], ""
+    )
+
+
+def _service(access: AzureAccess, wanted: ServicePrincipal) -> Principal:
+    found = directory_object(access, wanted.ref)
+    return Principal(
+        found["id"],
+        found["appId"],
+        wanted.tenant_id,
+        found.get("displayName", ""),
+        found.get("servicePrincipalType", ""),
+    )
+
+
+def directory_object(access: AzureAccess, object_id: str) -> JsonObject:
+    """Read a service principal from Microsoft Graph; raises PermanentCloudError when there is none."""
+    with translated(object_id):
+        found = access.graph().get(f"/servicePrincipals/{object_id}")
+    if found is None:
+        raise PermanentCloudError("there is no such service principal", resource=object_id)
+    return found
+
+
+def require_untouchable_spared(access: AzureAccess, target: Target) -> None:
+    """Refuse Firebreak's own and the protected principals, under whichever id they were declared.
+
+    The guard compares references as they are written; ARM ids may be written in any casing, and one principal
+    has several ids.
+    """
+    wanted = identity(access.run.workload, target)
+    ids = {wanted.ref.lower(), wanted.client_id.lower()}
+    if isinstance(wanted, ManagedIdentity):
+        ids.add(wanted.principal_id.lower())
+    spared = {
+        "Firebreak's own": own_principals(access),
+        "a protected": access.settings.guard.protected_principals,
+    }
+    for whose, principals in spared.items():
+        if ids & {each.lower() for each in principals}:
+            raise PermanentCloudError(
+                f"this is {whose} principal, which is never contained",
+                resource=target.ref,
+                remedy="take it out of the workload's identities",
+            )
+
+
+def other_users(access: AzureAccess, target: Target) -> tuple[str, ...]:
+    """Name who else runs as the identity: declared and seen, except the workload itself."""
+    workload, wanted = access.run.workload, identity(access.run.workload, target)
+    mine = {each.ref.lower() for each in workload.resources()} | {each.lower() for each in wanted.used_by}
+    seen = [*wanted.shared_with, *_carriers(access, wanted), *_subjects(access, wanted)]
+    return tuple(dict.fromkeys(each for each in seen if each.lower() not in mine))
+
+
+def _carriers(access: AzureAccess, wanted: Identity) -> Iterator[str]:
+    """The resources of the subscription that carry a user-assigned identity."""
+    if not isinstance(wanted, ManagedIdentity):
+        return
+    with translated(wanted.ref):
+        for each in access.arm().pages(f"{access.scope}/resources", RESOURCES_VERSION):
+            carried = (each.get("identity") or {}).get("userAssignedIdentities") or {}
+            if wanted.ref.lower() in {identity_id.lower() for identity_id in carried}:
+                yield str(each["id"])
+
+
+def _subjects(access: AzureAccess, wanted: Identity) -> Iterator[str]:
+    """The subjects outside Azure that may exchange their tokens for the identity's."""
+    store = federation.store_of(access, wanted)
+    for name, properties in (store.read() if store else {}).items():
+        if name != federation.PROBE_CREDENTIAL:
+            yield str(properties.get("subject") or name)
+
+
+class IdentityMeasure(AzureMeasure):
+    """The parent of the measures on principals: targets, guard, blast radius and permissions by kind."""
+
+    kinds: ClassVar[tuple[type[Identity], ...]] = (ManagedIdentity, ServicePrincipal)
+    for_managed: ClassVar[tuple[Permission, ...]] = ()
+    for_service: ClassVar[tuple[Permission, ...]] = ()
+
+    @classmethod
+    def applies_to(cls, workload: Workload) -> list[Target]:
+        """The declared identities."""
+        return targets(workload, *cls.kinds)
+
+    @classmethod
+    def needed(cls, target: Target) -> tuple[Permission, ...]:
+        """The permissions for a managed identity, or for a service principal."""
+        return cls.for_managed if target.kind == MANAGED else cls.for_service
+
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
+        """The declared secret and machine for what obtains the probe's token."""
+        wanted = identity(workload, target)
+        if action in {each.action.removeprefix("data:") for each in READ_SECRET} | {READ_SECRET[0].action}:
+            secret = wanted.secret_scope if isinstance(wanted, ServicePrincipal) else ""
+            return (secret,) if secret else ()
+        if action in {each.action for each in RUN_COMMAND}:
+            return (wanted.probe_vm,) if wanted.probe_vm else ()
+        return super().places(action, target, workload)
+
+    def discover(self, target: Target) -> list[Target]:
+        """The identity itself; refuses Firebreak's own and the protected principals."""
+        require_untouchable_spared(self.access, target)
+        return [target]
+
+    def blast_radius(self, target: Target) -> tuple[str, ...]:
+        """Everyone else who runs as the identity."""
+        return other_users(self.access, target)

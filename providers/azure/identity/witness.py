@@ -1,0 +1,132 @@
+"""Prove the loss of an identity by its own tokens: those issued before the change, and the issue of new ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+
+import httpx
+
+from firebreak.errors import PermanentCloudError
+from firebreak.evidence.vault import Vault
+from firebreak.measure import Context, found
+from firebreak.model import Finding, Method, Target
+from providers.azure.answers import RestError
+from providers.azure.identity.issue import Way
+from providers.azure.identity.principals import Principal, identity
+from providers.azure.probes import Answer, Control, Kind, Token, classify, control_of, judge, unproved
+from providers.azure.resources.identities import Probe
+from providers.azure.session import AzureAccess
+
+NO_WAY = "the inventory declares no way to its tokens"
+
+
+class Witness:
+    """Tokens of the workload, taken before the change and kept sealed until the end of the run.
+
+    They live for about 24 hours and are not subject to continuous access evaluation (Microsoft Entra,
+    "Continuous access evaluation for workload identities"), so that their refusal is authorization's.
+    """
+
+    def __init__(
+        self, context: Context[AzureAccess], measure: str, target: Target, ways: Sequence[Way]
+    ) -> None:
+        self._access = context.access
+        self._vault: Vault = context.vault
+        self._ways = ways
+        self._probes: tuple[Probe, ...] = identity(context.run.workload, target).probes
+        place = sha256(target.key.lower().encode()).hexdigest()[:16]
+        self._key = f"sealed/{context.run.incident_id}/{measure}/{place}"
+
+    def take(self, principal: Principal) -> Control:
+        """Obtain tokens, try every probe, and keep the tokens; explains why where that fails."""
+        if not self._probes:
+            return Control((), "the inventory declares no probe for it")
+        reasons = []
+        for way in self._ways:
+            tokens, reason = self._tokens(way, principal)
+            if tokens:
+                control = control_of(self._try_all(tokens))
+                if control.works:
+                    self._vault.hide(self._key, json.dumps(tokens).encode())
+                return control
+            reasons.append(f"{way.name}: {reason}")
+        return Control((), "; ".join(reasons) or NO_WAY)
+
+    def observe(self, control: Control, subject: str) -> Finding:
+        """Try again what worked, with the tokens from before the change."""
+        if not control.works:
+            return unproved(subject, control.why_not)
+        secret = self._vault.reveal(self._key)
+        if secret is None:
+            return unproved(subject, "the token taken before the change is gone")
+        tokens: dict[str, str] = json.loads(secret)
+        if any(Token(value).expired for value in tokens.values()):
+            return unproved(subject, "the token taken before the change ended by its own time")
+        return judge(self._try_all(tokens), control, subject)
+
+    def _tokens(self, way: Way, principal: Principal) -> tuple[dict[str, str], str]:
+        """One token per audience, all of them the principal's, or why there are none."""
+        tokens: dict[str, str] = {}
+        for audience in dict.fromkeys(probe.audience for probe in self._probes):
+            try:
+                token = way.issue(audience)
+            except (RestError, httpx.HTTPError) as error:
+                return {}, classify(f"a token for {audience}", error).text
+            except PermanentCloudError as error:
+                return {}, str(error)
+            if token.object_id != principal.object_id.lower():
+                return {}, f"the token is {token.object_id}'s, not {principal.object_id}'s"
+            tokens[audience] = token.value
+        return tokens, ""
+
+    def _try_all(self, tokens: dict[str, str]) -> list[Answer]:
+        chosen = [probe for probe in self._probes if probe.audience in tokens]
+        return [Token(tokens[probe.audience]).try_out(self._access, probe) for probe in chosen]
+
+
+class FreshIssue:
+    """A fresh token, asked for on one way; whether it is issued is the observation. It is not kept."""
+
+    def __init__(self, access: AzureAccess, way: Way | None, why_not: str = NO_WAY) -> None:
+        self._audience = access.endpoints.arm_scope.removesuffix(".default")
+        self._way = way
+        self._why_not = why_not
+
+    def take(self) -> Control:
+        """See whether a token is issued before the change."""
+        if self._way is None:
+            return Control((), self._why_not)
+        answer = self._attempt(self._way)
+        if isinstance(answer, Token):
+            return Control((self._way.name,))
+        return Control((), f"no token was issued before the change: {answer.text}")
+
+    def observe(self, control: Control, since: datetime | None = None) -> Finding:
+        """Ask for a token again; one of the metadata service that is older than ``since`` says nothing."""
+        if self._way is None or self._way.name not in control.works:
+            return unproved("fresh token", control.why_not or self._why_not)
+        answer, subject = self._attempt(self._way), f"fresh token by {self._way.name}"
+        if isinstance(answer, Token):
+            if since is not None and answer.issued_at < since:
+                return unproved(subject, "the metadata service answered with a token that it had kept")
+            return found(Method.LIVE_PROBE, f"{subject} was issued", holds=False)
+        holds = answer.kind in {Kind.DENIED, Kind.DEAD}
+        return found(
+            Method.LIVE_PROBE,
+            f"{subject}: {answer.text}",
+            holds=holds,
+            inconclusive=not holds,
+            answer=answer.json(),
+        )
+
+    def _attempt(self, way: Way) -> Token | Answer:
+        call = "token issue"
+        try:
+            return way.issue(self._audience)
+        except (RestError, httpx.HTTPError) as error:
+            return classify(call, error)
+        except PermanentCloudError as error:
+            return Answer(call, Kind.UNKNOWN, str(error))
