@@ -59,10 +59,12 @@ def _count(candidates: Sequence[Candidate], guard: GuardSettings) -> Iterator[st
 def _protected(
     candidates: Sequence[Candidate], own: frozenset[str], protected: frozenset[str]
 ) -> Iterator[str]:
+    # Azure compares ids without regard to case; to refuse one ARN too many is the safe side.
+    mine, theirs = ({each.lower() for each in refs} for refs in (own, protected))
     for measure, target, _ in candidates:
-        if target.ref in own:
+        if target.ref.lower() in mine:
             yield f"{measure.name} would act on Firebreak's own principal {target.ref}"
-        elif target.ref in protected:
+        elif target.ref.lower() in theirs:
             yield f"{measure.name} would act on the protected principal {target.ref}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from firebreak.errors import SettingsError
@@ -30,6 +31,19 @@ def key_url(setting: str, variable: str) -> str:
             remedy=f"use {SCHEME}:https://VAULT.vault.azure.net/keys/NAME/VERSION",
         )
     return url
+
+
+def vault_scope(setting: str, access: Mapping[str, str]) -> str:
+    """Return the ARM scope at which a key's permissions are assigned; the vault's id where it is known."""
+    match = _KEY_URL.match(setting.removeprefix(f"{SCHEME}:"))
+    if match is None:
+        raise SettingsError(f"{setting!r} is not a Key Vault key with its version")
+    host = match["vault"].removeprefix("https://")
+    vault = access.get("vault_id", "")
+    known = (
+        vault if vault.lower().endswith(f"/{host.split('.')[0].lower()}") else f"ARM id of the vault {host}"
+    )
+    return f"{known}/keys/{match['name']}"
 
 
 def read_key(url: str, credential: Credential) -> KeyVaultKey:

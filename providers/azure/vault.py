@@ -359,6 +359,14 @@ class AzureBlobVault:
         return found(Method.LIVE_PROBE, observed, holds=denied, inconclusive=not denied, **detail)
 
 
+def container_scope(settings: Settings) -> tuple[str, str]:
+    """Return the ARM scopes of the store's account and container; words where the account's id is not set."""
+    opened = AzureBlobVault.open(settings)
+    account = settings.evidence_of(Cloud.AZURE).access.get("account_id", "")
+    known = account or f"ARM id of the storage account of {opened.account_url}"
+    return known, f"{known}/blobServices/default/containers/{opened.container}"
+
+
 def evidence_credential(access: dict[str, str]) -> Credential:
     """Return the credential of the evidence identity, the SDK's own where the settings name none."""
     return credential_of(access.get("cloud", ""), access.get("tenant_id", ""), access.get("client_id", ""))
