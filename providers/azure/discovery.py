@@ -156,10 +156,8 @@ class _Explorer:
         }
 
     def explore(self, tagged: list[Tagged]) -> None:
-        """Fill the draft: identities first, so that whoever uses them can be recorded on them."""
-        for each in sorted(
-            tagged, key=lambda one: (one.type not in self._follow, "identity" not in one.type)
-        ):
+        """Fill the draft: what is a part as it is comes first, so that machines can take their interfaces."""
+        for each in sorted(tagged, key=lambda one: one.type in self._follow):
             self._place(each)
         for ref in self.draft.refs("network", "network-interface"):
             with self.draft.looking_at(ref):
