@@ -33,6 +33,7 @@ DENIED_CODES = frozenset(
         "Authorization_RequestDenied",  # Microsoft Graph error responses
         "InsufficientAccessError",  # Log Analytics query API errors
         "PermissionDenied",  # Cognitive Services
+        "AuthenticationTypeDisabled",  # the same, "Disable local authentication": a key is refused
         "DENIED",  # container registry (OCI distribution specification, error codes)
     }
 )

@@ -10,7 +10,7 @@ from providers.azure.answers import already, translated
 from providers.azure.identity import principals
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import Secret
-from providers.azure.identity.principals import READ_SECRET, IdentityMeasure
+from providers.azure.identity.principals import READ_SECRET, Identity, IdentityMeasure
 from providers.azure.identity.witness import FreshIssue
 from providers.azure.probes import Control
 from providers.azure.resources.identities import ServicePrincipal
@@ -30,7 +30,7 @@ class RemoveAppCredentials(
     Secrets are gone for good: release names each one, so that new ones can be issued.
     """
 
-    kinds: ClassVar = (ServicePrincipal,)
+    kinds: ClassVar[tuple[type[Identity], ...]] = (ServicePrincipal,)
     irreversible = LOST
     for_service = (*on_any("graph:Application.ReadWrite.All"), *READ_SECRET)
     permissions = for_service

@@ -45,7 +45,7 @@ class RemoveRoleAssignments(
 
     Direct assignments at, above and below the subscription are deleted, time-bound ones of Privileged
     Identity Management ended. What comes through a group is cut by ending the membership, which nobody else
-    feels; that takes GroupMember.ReadWrite.All, and without it the measure stays unproven and names the group.
+    feels; that takes GroupMember.ReadWrite.All, and without it the measure stays unproven and says so.
 
     After release, tokens from before the containment work again until they expire, for up to 24 hours.
     """

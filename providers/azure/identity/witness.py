@@ -1,4 +1,4 @@
-"""Prove the loss of an identity by its own tokens: those issued before the change, and the issue of new ones."""
+"""Prove the loss of an identity by its own tokens: old ones that were issued before, and the issue of new ones."""
 
 from __future__ import annotations
 

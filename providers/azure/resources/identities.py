@@ -40,7 +40,7 @@ AUDIENCES = {
 _URL = re.compile(r"^https://[a-z0-9.-]+/[\u0021-\u007e]{0,2000}$")
 
 
-_SECRET_URL = (  # noqa: S105 - a pattern of addresses
+_VAULT_URL = (
     r"https://[a-z0-9-]{3,24}\.vault\.(?:azure\.net|usgovcloudapi\.net|azure\.cn)"
     r"/secrets/[A-Za-z0-9-]{1,127}"
 )
@@ -114,7 +114,7 @@ class ServicePrincipal(_Identity):
     client_id: ObjectId
     application_object_id: OptionalId = ""
     """The app registration, where it is in the same tenant; empty for what another tenant owns."""
-    credential_secret: Annotated[str, Field(pattern=rf"^(?:{_SECRET_URL}|{_SECRET_ID})?$")] = ""
+    credential_secret: Annotated[str, Field(pattern=rf"^(?:{_VAULT_URL}|{_SECRET_ID})?$")] = ""
     """Key Vault secret with a client secret of the application, read for the live probe: its address, or its
     ARM id, which lets the responder's role name just this secret."""
     agent_user: OptionalId = ""
