@@ -1,7 +1,7 @@
 """Play Azure AI services accounts: their keys, and the data plane that takes a key or a token.
 
-Source: Azure AI services REST API, "Accounts" (listKeys, regenerateKey); "Disable local authentication in Azure AI
-Services": keys are neither shown nor accepted then; Azure OpenAI REST API reference for the data plane.
+Source: Azure AI services REST API, "Accounts" (listKeys, regenerateKey); "Disable local authentication in
+Azure AI Services": keys are neither shown nor accepted then; Azure OpenAI REST API reference (data plane).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prove the loss of an identity by its own tokens: old ones that were issued before, and the issue of new ones."""
+"""Prove the loss of an identity by its own tokens: those from before, and the issue of fresh ones."""
 
 from __future__ import annotations
 
