@@ -16,9 +16,9 @@ from providers.azure.identity import principals, reach
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import (
+    READ_GROUPS,
     READ_MANAGED,
     READ_SECRET,
-    READ_SERVICE,
     RUN_COMMAND,
     IdentityMeasure,
 )
@@ -50,9 +50,9 @@ class RemoveRoleAssignments(
     After release, tokens from before the containment work again until they expire, for up to 24 hours.
     """
 
-    for_managed = (*READ_MANAGED, *ASSIGNMENTS, *RUN_COMMAND)
-    for_service = (*READ_SERVICE, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
-    permissions = (*READ_MANAGED, *READ_SERVICE, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
+    for_managed = (*READ_MANAGED, *READ_GROUPS, *ASSIGNMENTS, *RUN_COMMAND)
+    for_service = (*READ_GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
+    permissions = (*READ_MANAGED, *READ_GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read every assignment and membership, and take the positive control."""

@@ -32,6 +32,7 @@ READ_MANAGED = (
     *on_any("Microsoft.Resources/subscriptions/resources/read"),
 )
 READ_SERVICE = on_any("graph:Application.Read.All")
+READ_GROUPS = on_any("graph:Application.Read.All", "graph:GroupMember.Read.All")
 READ_SECRET = on_any("data:Microsoft.KeyVault/vaults/secrets/getSecret/action")
 RUN_COMMAND = on_any(
     "Microsoft.Compute/virtualMachines/read", "Microsoft.Compute/virtualMachines/runCommand/action"
@@ -167,6 +168,13 @@ def _subjects(access: AzureAccess, wanted: Identity) -> Iterator[str]:
             yield str(properties.get("subject") or name)
 
 
+def _secret_places(wanted: Identity, workload: Workload) -> tuple[str, ...]:
+    """The secret itself, or the subscription where only its address is declared."""
+    if not isinstance(wanted, ServicePrincipal) or not wanted.credential_secret:
+        return ()
+    return (wanted.secret_scope or f"/subscriptions/{workload.account}",)
+
+
 class IdentityMeasure(AzureMeasure):
     """The parent of the measures on principals: targets, guard, blast radius and permissions by kind."""
 
@@ -188,9 +196,8 @@ class IdentityMeasure(AzureMeasure):
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
         """The declared secret and machine for what obtains the probe's token."""
         wanted = identity(workload, target)
-        if action in {each.action.removeprefix("data:") for each in READ_SECRET} | {READ_SECRET[0].action}:
-            secret = wanted.secret_scope if isinstance(wanted, ServicePrincipal) else ""
-            return (secret,) if secret else ()
+        if action in {each.action for each in READ_SECRET}:
+            return _secret_places(wanted, workload)
         if action in {each.action for each in RUN_COMMAND}:
             return (wanted.probe_vm,) if wanted.probe_vm else ()
         return super().places(action, target, workload)
