@@ -47,11 +47,25 @@ class PrivateEndpoint(Declared):
     ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.Network/privateEndpoints')}$")]
 
 
+class Canary(Declared):
+    """A virtual machine of the workload's owner from which Network Watcher tries connections."""
+
+    kind: Literal["canary"]
+    ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.Compute/virtualMachines')}$")]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 443
+    """The port that is tried on the workload."""
+
+
+BusStatus = Literal["SendDisabled", "Disabled"]
+
+
 class ServiceBusQueue(Declared):
     """A queue through which agents talk."""
 
     kind: Literal["service-bus-queue"]
     ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.ServiceBus/namespaces/queues')}$")]
+    cut: BusStatus = "SendDisabled"
+    """Disabled also stops receivers, and with them the peeking by which phase 4 captures the messages."""
 
 
 class ServiceBusTopic(Declared):
@@ -59,6 +73,7 @@ class ServiceBusTopic(Declared):
 
     kind: Literal["service-bus-topic"]
     ref: Annotated[str, Field(pattern=rf"^{arm_id('Microsoft.ServiceBus/namespaces/topics')}$")]
+    cut: BusStatus = "SendDisabled"
 
 
 class EventGridSubscription(Declared):
@@ -81,6 +96,7 @@ KINDS: Mapping[str, Mapping[str, type[Resource]]] = {
         "subnet": Subnet,
         "firewall-policy": FirewallPolicy,
         "private-endpoint": PrivateEndpoint,
+        "canary": Canary,
     },
     "channels": {
         "service-bus-queue": ServiceBusQueue,
