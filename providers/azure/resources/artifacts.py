@@ -13,6 +13,7 @@ from providers.azure.resources.declared import Declared, Sha256, arm_id
 
 _CONTAINER = arm_id("Microsoft.Storage/storageAccounts/blobServices/containers")
 _REGISTRY = arm_id("Microsoft.ContainerRegistry/registries")
+_SECRET = arm_id("Microsoft.KeyVault/vaults/secrets", name="[A-Za-z0-9-]{1,127}")
 _WORKSPACE = arm_id("Microsoft.MachineLearningServices/workspaces")
 _ML_REGISTRY = arm_id("Microsoft.MachineLearningServices/registries")
 
@@ -27,6 +28,8 @@ class BlobContainer(Declared):
     """Only the blobs whose names start so are hashed and captured."""
     approved_sha256: dict[str, Sha256] = Field(default_factory=dict)
     """Blob name to the hash that was approved."""
+    version_level: bool = False
+    """The container has immutable storage with versioning, so that each version is held by itself."""
 
 
 class ContainerRepository(Declared):
@@ -88,6 +91,9 @@ class GitHubWorkflow(Declared):
             r"/actions/workflows/[A-Za-z0-9._-]{1,100}$"
         ),
     ]
+    token_secret: Annotated[str, Field(pattern=rf"^{_SECRET}$")]
+    """ARM id of the Key Vault secret that holds a fine-grained token for the repository, with the permissions
+    Actions (write) and Variables (write)."""
 
 
 KINDS: Mapping[str, Mapping[str, type[Resource]]] = {

@@ -139,7 +139,7 @@ def blob_element(blob: Blob, version: Version, *, snapshot: str, include: frozen
     ET.SubElement(element, "Name").text = blob.name
     if snapshot:
         ET.SubElement(element, "Snapshot").text = snapshot
-    if version.version_id and not snapshot:
+    if version.version_id and not snapshot and "versions" in include:
         ET.SubElement(element, "VersionId").text = version.version_id
         if version is blob.current:
             ET.SubElement(element, "IsCurrentVersion").text = "true"
