@@ -21,8 +21,6 @@ from providers.azure.session import AzureAccess, AzureMeasure, owner_mark
 BUS, GRID = "2024-01-01", "2025-02-15"
 """api-versions of Microsoft.ServiceBus and Microsoft.EventGrid."""
 ACTIVE = "Active"
-# "Suspend and reactivate messaging entities": SendDisabled stops senders, Disabled everybody.
-CLOSED_TO_SENDERS = frozenset({"SendDisabled", "Disabled"})
 QUEUE = (
     *on_target("Microsoft.ServiceBus/namespaces/queues/read", "Microsoft.ServiceBus/namespaces/queues/write"),
     *USE_TAGS,
@@ -104,13 +102,16 @@ class CutChannels(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE, 
     def _channel(self, target: Target) -> Channel:
         if target.kind == "event-grid-subscription":
             return EventSubscription(self.access, target.ref)
-        kind = ServiceBusQueue if target.kind == "service-bus-queue" else ServiceBusTopic
-        known = declared(self.run.workload, kind, target.ref)
+        queue = declared(self.run.workload, ServiceBusQueue, target.ref)
+        known = queue or declared(self.run.workload, ServiceBusTopic, target.ref)
         return BusEntity(self.access, target.ref, known.cut if known else "SendDisabled")
 
 
 class BusEntity:
-    """A Service Bus queue or topic: its status says who may use it."""
+    """A Service Bus queue or topic: its status says who may use it.
+
+    ("Suspend and reactivate messaging entities": SendDisabled stops senders, Disabled everybody.)
+    """
 
     def __init__(self, access: AzureAccess, ref: str, wanted: str) -> None:
         self._access = access
@@ -131,7 +132,7 @@ class BusEntity:
     def observe(self) -> Finding:
         """See what the service says of the entity."""
         status = self._status()
-        closed = status == "Disabled" or status == self._wanted
+        closed = status in ("Disabled", self._wanted)
         return found(Method.EFFECTIVE_POLICY, f"the entity's status is {status}", holds=closed, status=status)
 
     def restore(self, before: JsonObject) -> Finding:
@@ -166,8 +167,8 @@ class BusEntity:
 class EventSubscription:
     """An event subscription: two contradicting filters of ours let no event through.
 
-    ("Event filtering for Event Grid subscriptions": all advanced filters have to match.) Deleting it would lose
-    the secrets of its destination, which cannot be read back.
+    ("Event filtering for Event Grid subscriptions": all advanced filters have to match.) Deleting it would
+    lose the secrets of its destination, which cannot be read back.
     """
 
     def __init__(self, access: AzureAccess, ref: str) -> None:
@@ -232,7 +233,7 @@ class EventSubscription:
         return {name: value for name, value in current.items() if value not in (None, [], "")}
 
 
-# What the service alone sets ("Queues - Create Or Update", "Topics - Create Or Update": read-only properties).
+# What the service alone sets ("Queues - Create Or Update", "Topics - Create Or Update").
 _READ_ONLY = frozenset(
     {
         "accessedAt",
