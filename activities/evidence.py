@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from temporalio import activity
 
 from activities.errors import translated
-from activities.inputs import CustodyInput, CustodySegment, PackageInput
+from activities.inputs import CustodyInput, CustodySegment, KeepInput, PackageInput
 from activities.liveness import heartbeating
-from firebreak import __version__, package, planning
+from firebreak import __version__, chronicle, exhibit0, package, planning
 from firebreak.engine import Engine
+from firebreak.errors import EvidenceError
 from firebreak.evidence import custody
 from firebreak.evidence.custody import Actor, CustodyEvent
 from firebreak.logs import bind_incident
-from firebreak.record import Sealed
+from firebreak.model import Stored
+from firebreak.record import DeliveryInput, Received, Sealed
 
 
 class EvidenceActivities:
@@ -35,6 +39,19 @@ class EvidenceActivities:
                 stored = await self.engine.blocking(lambda: self.engine.vault.put(key, body))
         return CustodySegment(head=head, stored=stored)
 
+    @activity.defn(name="firebreak.keep-alert")
+    async def keep_alert(self, request: KeepInput) -> tuple[Stored, ...]:
+        """Move a raw alert from the delivery that brought it into the evidence store."""
+        bind_incident(request.run.incident_id)
+        with translated():
+            async with heartbeating():
+                delivery = await _delivery(request.received)
+                return await self.engine.blocking(
+                    lambda: exhibit0.keep(
+                        self.engine.vault, request.run.incident_id, request.number, request.received, delivery
+                    )
+                )
+
     @activity.defn(name="firebreak.package")
     async def package(self, request: PackageInput) -> Sealed:
         """Gather, sign and lock the evidence package, and forget the sealed probe sessions."""
@@ -50,7 +67,7 @@ class EvidenceActivities:
             self.engine,
             plan,
             request.facts,
-            package.Gathered(done, request.preserved, request.segments),
+            package.Gathered(done, request.preserved, request.segments, request.alerts),
             sealed_at=request.sealed_at,
             actor=self.responder,
         )
@@ -58,4 +75,16 @@ class EvidenceActivities:
         return sealed
 
     def _signed(self, event: CustodyEvent) -> CustodyEvent:
-        return event if event.actor.human else event.model_copy(update={"actor": self.responder})
+        if event.actor != chronicle.RESPONDER:
+            return event
+        return event.model_copy(update={"actor": self.responder})
+
+
+async def _delivery(received: Received) -> DeliveryInput:
+    """What a delivery was started with: the first event of its history."""
+    client = activity.client()
+    async for event in client.get_workflow_handle(received.delivery).fetch_history_events():
+        payloads = event.workflow_execution_started_event_attributes.input.payloads
+        (delivery,) = await client.data_converter.decode(payloads, [DeliveryInput])
+        return cast("DeliveryInput", delivery)
+    raise EvidenceError("the delivery of the alert has no history", resource=received.delivery)

@@ -8,6 +8,7 @@ from firebreak.evidence.custody import CustodyEvent, Head
 from firebreak.model import FrozenModel, Phase, Stored, Verdict
 from firebreak.record import (
     PlannedStep,
+    Received,
     ReleaseInput,
     RunFacts,
     RunRef,
@@ -50,6 +51,14 @@ class CustodySegment(FrozenModel):
     stored: Stored
 
 
+class KeepInput(FrozenModel):
+    """A raw alert that belongs into the evidence store, and its number in the run."""
+
+    run: RunRef
+    number: int
+    received: Received
+
+
 class PackageInput(FrozenModel):
     """Everything that the evidence package refers to."""
 
@@ -64,6 +73,8 @@ class PackageInput(FrozenModel):
     """Changes of the volatile pre-capture."""
     segments: tuple[Stored, ...]
     sealed_at: AwareDatetime
+    alerts: tuple[Stored, ...] = ()
+    """Raw alerts in the evidence store."""
 
 
 class RevertInput(FrozenModel):

@@ -17,11 +17,11 @@ def triggered(number: int, trigger: Trigger) -> CustodyEvent:
     return CustodyEvent(
         event_id=f"trigger-{number}",
         action=Action.TRIGGERED,
-        actor=Actor(who=trigger.requested_by, human=True),
+        actor=Actor(who=trigger.requested_by, human=trigger.received is None),
         at=trigger.received_at,
         evidence_ids=("trigger/trigger.json",) if number == 1 else (),
         purpose="containment of a compromised AI workload",
-        summary=f"{trigger.source}: {trigger.reason}",
+        summary=f"{trigger.source}: {trigger.reason}{_raw(trigger)}",
     )
 
 
@@ -79,6 +79,10 @@ def step_events(outcome: StepOutcome, attempt: int) -> Iterator[CustodyEvent]:
 def phase_events(outcomes: Iterable[StepOutcome], attempt: int) -> tuple[CustodyEvent, ...]:
     """The events of a whole phase."""
     return tuple(event for outcome in outcomes for event in step_events(outcome, attempt))
+
+
+def _raw(trigger: Trigger) -> str:
+    return f" (raw alert: SHA-256 {trigger.received.sha256})" if trigger.received else ""
 
 
 def evidence_id(stored: Stored) -> str:

@@ -34,6 +34,8 @@ class Gathered:
     """Changes of the volatile pre-capture."""
     segments: Sequence[Stored]
     """Parts of the custody chain, in order."""
+    alerts: Sequence[Stored] = ()
+    """Raw alerts: exhibit 0, and those of alerts that joined."""
 
 
 def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
@@ -71,8 +73,10 @@ def seal(
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
     acquired = list(_acquisitions(engine, done, gathered.preserved))
     lines = [line for part in engine.get_all(list(gathered.segments)) for line in part.decode().splitlines()]
-    last, _ = custody.extend(_head(lines, plan.run), _collected(acquired, actor))
-    items = [*documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
+    kept = [_document(stored, "raw alert", plan.run) for stored in gathered.alerts]
+    events = [*_received(kept, plan.run, actor), *_collected(acquired, actor)]
+    last, _ = custody.extend(_head(lines, plan.run), events)
+    items = [*kept, *documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
     package = bag.seal(
         engine.vault,
         bag.Contents(
@@ -144,6 +148,19 @@ def _acquisitions(
             stored=stored,
         )
         yield change, (itself, *change.exhibits)
+
+
+def _received(kept: Sequence[Exhibit], run: RunRef, actor: Actor) -> Iterator[CustodyEvent]:
+    if kept:
+        yield CustodyEvent(
+            event_id="collected alerts",
+            action=Action.COLLECTED,
+            actor=actor,
+            at=run.triggered_at,
+            evidence_ids=tuple(item.evidence_id for item in kept),
+            purpose="the alerts as they were received",
+            summary=f"raw alerts and their headers: {len(kept)} exhibits",
+        )
 
 
 def _collected(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from firebreak.evidence.custody import Head
 from firebreak.model import (
@@ -27,6 +27,15 @@ Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+class Received(FrozenModel):
+    """A raw alert by reference: its bytes are the input of the delivery's own workflow (docs/adr/0006)."""
+
+    delivery: str
+    """Workflow id of the delivery."""
+    sha256: str
+    size: int
+
+
 class Trigger(FrozenModel):
     """Why a containment was asked for. Its text is evidence and never chooses a target."""
 
@@ -36,6 +45,12 @@ class Trigger(FrozenModel):
     received_at: AwareDatetime
     confirmed: bool = False
     """The source says that the compromise is confirmed."""
+    consent: Literal["declared", "ask", "confirm"] = "declared"
+    """``ask``: a person is asked, whatever the workload declares. ``confirm``: and silence means no."""
+    finding: Annotated[str, Field(max_length=512)] = ""
+    """The source's own id of the finding."""
+    received: Received | None = None
+    """The raw alert, where there was one."""
 
 
 class Decision(FrozenModel):
@@ -259,6 +274,44 @@ class ContainmentInput(FrozenModel):
     """Queue of the cloud's activities."""
 
 
+class Settled(FrozenModel):
+    """What became of a delivery: the run that it started or joined."""
+
+    incident_id: str
+    workflow_id: str
+    run_id: str
+    joined: bool
+
+
+class DeliveryInput(FrozenModel):
+    """One delivery of an alert, exactly as it came: the one place where raw bytes are in a history."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    reference: IncidentId
+    """The incident it starts, or the name under which people find it."""
+    source: str
+    finding: str = ""
+    caller: str
+    """Who was authenticated, by name of the key or subject; never a secret."""
+    received_at: AwareDatetime
+    headers: tuple[tuple[str, str], ...]
+    """As received, without secrets."""
+    body: bytes
+    """The raw bytes, compressed by gzip."""
+    sha256: str
+    """Of the raw bytes."""
+    size: int
+    containment: ContainmentInput | None = None
+    """What it starts; without it, people are told and decide."""
+    containment_id: str = ""
+    """Workflow id of the containment."""
+    page: str = ""
+    """What people are told where nothing is started."""
+    remember_seconds: Annotated[int, Field(ge=0)]
+    """How long the delivery is known again; after that, as long as the namespace keeps ended runs."""
+
+
 class ContainmentRecord(FrozenModel):
     """How a run ended, kept in the evidence store; what release starts from."""
 
@@ -312,4 +365,11 @@ def same_person(one: str, other: str) -> bool:
 def needs_approval(plan: Plan, trigger: Trigger) -> bool:
     """Whether a person has to agree before the first change."""
     mode = plan.consent.mode
-    return mode == "approval" or (mode == "auto_if_confirmed" and not trigger.confirmed)
+    unconfirmed = mode == "auto_if_confirmed" and not trigger.confirmed
+    return mode == "approval" or unconfirmed or trigger.consent != "declared"
+
+
+def asked_consent(plan: Plan, trigger: Trigger) -> Consent:
+    """What people are asked for; silence after an alert that a person must confirm means no."""
+    declared = plan.consent
+    return declared.model_copy(update={"default": "reject"}) if trigger.consent == "confirm" else declared

@@ -73,11 +73,26 @@ def workflow_id(workload: Workload) -> str:
     return f"containment-{hashlib.sha256(where.encode()).hexdigest()[:32]}"
 
 
+def request_for(
+    settings: Settings, workload: Workload, trigger: Trigger, incident_id: str, mode: Mode
+) -> ContainmentInput:
+    """What a containment is started with."""
+    return ContainmentInput(
+        incident_id=incident_id,
+        workload_id=workload.id,
+        workload_digest=workload.digest(),
+        cloud=workload.cloud,
+        mode=mode,
+        trigger=trigger,
+        task_queue=cloud_queue(settings, workload.cloud),
+    )
+
+
 async def contain(
     client: Client, settings: Settings, workload: Workload, trigger: Trigger, *, incident_id: str, mode: Mode
 ) -> Started:
     """Start a containment, or join the one that runs. Durable when it returns, with or without a worker."""
-    request = _request(settings, workload, trigger, incident_id, mode)
+    request = request_for(settings, workload, trigger, incident_id, mode)
     try:
         handle = await _start(client, settings, workload, request)
     except RPCError as error:
@@ -85,7 +100,7 @@ async def contain(
             raise
         await ensure_search_attributes(client)  # a namespace in which no worker has ever started
         handle = await _start(client, settings, workload, request)
-    running = await _incident_of(handle)
+    running = await incident_of(handle)
     return Started(
         incident_id=running,
         workflow_id=handle.id,
@@ -97,7 +112,7 @@ async def contain(
 async def preview(client: Client, settings: Settings, workload: Workload, trigger: Trigger) -> Preview:
     """What a containment would do, without a mutating call."""
     incident_id = new_incident_id()
-    request = _request(settings, workload, trigger, incident_id, Mode.LIVE)
+    request = request_for(settings, workload, trigger, incident_id, Mode.LIVE)
     try:
         return await client.execute_workflow(
             PreviewContainment.run,
@@ -249,20 +264,6 @@ async def _start(
     )
 
 
-def _request(
-    settings: Settings, workload: Workload, trigger: Trigger, incident_id: str, mode: Mode
-) -> ContainmentInput:
-    return ContainmentInput(
-        incident_id=incident_id,
-        workload_id=workload.id,
-        workload_digest=workload.digest(),
-        cloud=workload.cloud,
-        mode=mode,
-        trigger=trigger,
-        task_queue=cloud_queue(settings, workload.cloud),
-    )
-
-
 def _attributes(incident_id: str, workload_id: str, mode: Mode) -> TypedSearchAttributes:
     return TypedSearchAttributes(
         [
@@ -273,7 +274,8 @@ def _attributes(incident_id: str, workload_id: str, mode: Mode) -> TypedSearchAt
     )
 
 
-async def _incident_of(handle: WorkflowHandle[Any, Any]) -> str:
+async def incident_of(handle: WorkflowHandle[Any, Any]) -> str:
+    """The incident of a run, from its search attributes: no worker is needed."""
     description = await handle.describe()
     return description.typed_search_attributes[INCIDENT]
 

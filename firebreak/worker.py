@@ -32,12 +32,13 @@ from firebreak.notify import channels
 from firebreak.settings import Settings
 from firebreak.start import cloud_queue
 from workflows.containment import Containment
+from workflows.delivery import Delivery
 from workflows.preview import Canary, PreviewContainment
 from workflows.release import Release
 
 log = structlog.get_logger("firebreak.worker")
 
-WORKFLOWS = (Containment, Release, PreviewContainment, Canary)
+WORKFLOWS = (Containment, Release, PreviewContainment, Canary, Delivery)
 
 MAX_WORKFLOW_TASKS = 20
 """Capped: with more in flight under CPU contention, workers of temporalio 1.32 to 1.35 were seen to wedge."""
@@ -143,6 +144,7 @@ def _cloud_worker(client: Client, settings: Settings, cloud: Cloud, identity: st
             steps.preserve,
             steps.revert,
             evidence.chain,
+            evidence.keep_alert,
             evidence.package,
             release.plan,
             release.package,

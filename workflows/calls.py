@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.evidence import EvidenceActivities
-    from activities.inputs import MarkInput, PackageInput, StepInput
+    from activities.inputs import KeepInput, MarkInput, PackageInput, StepInput
     from activities.measures import MeasureActivities
     from firebreak.model import Stored
-    from firebreak.record import ContainmentInput, Plan, PlannedStep, RunFacts, Sealed, StepOutcome
+    from firebreak.record import (
+        ContainmentInput,
+        Plan,
+        PlannedStep,
+        Received,
+        RunFacts,
+        Sealed,
+        StepOutcome,
+    )
 
 from workflows.options import GRACE, HEARTBEAT_TIMEOUT, PLANNING, PRESERVING, RETRY, SEALING
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the run has put into the evidence store beside its steps' own documents."""
+
+    preserved: tuple[Stored, ...]
+    segments: tuple[Stored, ...]
+    alerts: tuple[Stored, ...]
 
 
 class Calls:
@@ -67,13 +85,20 @@ class Calls:
             outcome = await self._contain(request)
         return outcome
 
+    async def keep_alert(self, plan: Plan, number: int, received: Received) -> tuple[Stored, ...]:
+        """Move a raw alert into the evidence store."""
+        return await workflow.execute_activity_method(
+            EvidenceActivities.keep_alert,
+            KeepInput(run=plan.run, number=number, received=received),
+            task_queue=self.request.task_queue,
+            schedule_to_close_timeout=SEALING,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=f"raw alert {number}",
+        )
+
     async def package(
-        self,
-        plan: Plan,
-        facts: RunFacts,
-        outcomes: Sequence[StepOutcome],
-        preserved: Sequence[Stored],
-        segments: Sequence[Stored],
+        self, plan: Plan, facts: RunFacts, outcomes: Sequence[StepOutcome], gathered: Gathered
     ) -> Sealed:
         """Seal the evidence package."""
         return await workflow.execute_activity_method(
@@ -84,9 +109,10 @@ class Calls:
                 facts=facts,
                 proved=tuple(o.findings_stored for o in outcomes if o.findings_stored and not o.error),
                 failed=tuple(o for o in outcomes if o.error or not o.findings_stored),
-                preserved=tuple(preserved),
-                segments=tuple(segments),
+                preserved=gathered.preserved,
+                segments=gathered.segments,
                 sealed_at=workflow.now(),
+                alerts=gathered.alerts,
             ),
             task_queue=self.request.task_queue,
             schedule_to_close_timeout=SEALING,

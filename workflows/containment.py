@@ -26,12 +26,14 @@ with workflow.unsafe.imports_passed_through():
         Sealed,
         StepOutcome,
         Trigger,
+        asked_consent,
         needs_approval,
     )
     from firebreak.statusdoc import phase_verdict, run_verdict, status
     from firebreak.steps import Gate
 
-from workflows.calls import Calls
+from workflows.alerts import Alerts
+from workflows.calls import Calls, Gathered
 from workflows.custody import Custody
 from workflows.decisions import Decisions, check_kind
 from workflows.failures import message, refused
@@ -40,9 +42,6 @@ from workflows.options import CHAINING, SEALING
 
 REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
 """Failures of planning that say no; anything else is asked about."""
-
-KEPT_ALERTS = 50
-"""A storm of alerts must not outgrow a payload; later ones are counted, and stay in the history."""
 
 
 @workflow.defn(name="containment", failure_exception_types=[ValidationError, FirebreakError])
@@ -64,6 +63,7 @@ class Containment:
         self.outcomes: dict[str, StepOutcome] = {}
         self.late: dict[str, asyncio.Task[None]] = {}
         self.calls = Calls(request)
+        self.alerts = Alerts(self.facts, self.calls)
         self.oncall = OnCall(self.facts)
         self.custody = Custody(request)
         self.preserving: list[asyncio.Task[Stored | None]] = []
@@ -92,10 +92,7 @@ class Containment:
     @workflow.signal
     def record_alert(self, trigger: Trigger) -> None:
         """Keep an alert for this workload: the one that started the run, or one that joins it."""
-        if len(self.facts.alerts) < KEPT_ALERTS:
-            self.facts.alerts.append(trigger)
-        else:
-            self.facts.further_alerts += 1
+        self.alerts.record(trigger)
 
     @workflow.signal
     def decision_refused(self, decision: Decision) -> None:
@@ -158,6 +155,7 @@ class Containment:
         plan = await self._planned()
         if plan is None:
             return self._end()
+        self.alerts.keep(plan)
         if not await self._consented(plan):
             self.facts.verdict = Verdict.REJECTED
             return await self._sealed(plan)
@@ -205,9 +203,10 @@ class Containment:
         self.facts.verdict = Verdict.REFUSED
 
     async def _consented(self, plan: Plan) -> bool:
-        if self.decisions.stop_requested or not needs_approval(plan, self.request.trigger):
+        trigger = self.request.trigger
+        if self.decisions.stop_requested or not needs_approval(plan, trigger):
             return True
-        return await self.decisions.approval(plan.consent)
+        return await self.decisions.approval(asked_consent(plan, trigger), self.alerts.clearing(plan))
 
     async def _marked(self, plan: Plan) -> bool:
         """Mark the workload after a consent (planning does it otherwise); without it nothing is changed."""
@@ -335,12 +334,12 @@ class Containment:
 
     async def _sealed(self, plan: Plan) -> Ended:
         """Seal the evidence package; without it nothing counts as contained."""
-        preserved = [stored for stored in await asyncio.gather(*self.preserving) if stored]
+        preserved = tuple(stored for stored in await asyncio.gather(*self.preserving) if stored)
+        alerts = await self.alerts.kept(plan)
         try:
             await self.custody.seal(plan, self.facts, "end", (), SEALING)
-            sealed = await self.calls.package(
-                plan, self.facts, list(self.outcomes.values()), preserved, self.custody.segments
-            )
+            gathered = Gathered(preserved, tuple(self.custody.segments), alerts)
+            sealed = await self.calls.package(plan, self.facts, list(self.outcomes.values()), gathered)
         except ActivityError as error:
             self.facts.warnings.append(f"the evidence package could not be sealed: {message(error)}")
             self.oncall.page("breach", self.facts.warnings[-1])

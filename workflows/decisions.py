@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -62,18 +63,21 @@ class Decisions:
         if self.facts.awaiting is not None and self.facts.awaiting.kind == "approval":
             raise refused("the run waits for approval: reject it instead")
 
-    async def approval(self, consent: Consent) -> bool:
-        """Whether enough people agreed in time; unanswered, the workload's declared default counts."""
+    async def approval(self, consent: Consent, cleared: Callable[[], bool]) -> bool:
+        """Whether enough people agreed in time, or a further alert cleared it.
+
+        Unanswered, the declared default counts.
+        """
         people = "one person" if consent.approvers == 1 else "two people"
         until = workflow.now() + timedelta(seconds=consent.timeout_seconds)
         self._await("approval", None, f"approval by {people} before anything is changed", until)
         try:
             await workflow.wait_condition(
-                lambda: self._rejected() or len(self._approvers()) >= consent.approvers,
+                lambda: self._rejected() or cleared() or len(self._approvers()) >= consent.approvers,
                 timeout=consent.timeout_seconds,
             )
         except TimeoutError:
-            self.facts.notes.append(f"approval unanswered: the workload's default is to {consent.default}")
+            self.facts.notes.append(f"approval unanswered: the default is to {consent.default}")
             return consent.default == "contain"
         finally:
             self.facts.awaiting = None

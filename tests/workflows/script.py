@@ -63,6 +63,7 @@ class Script:
     mark_errors: tuple[type[Exception], ...] = ()
     chain_errors: tuple[type[Exception], ...] = ()
     package_errors: tuple[type[Exception], ...] = ()
+    keep_errors: tuple[type[Exception], ...] = ()
     malformed_plan: bool = False
     notifier: Literal["alive", "dead", "silent"] = "alive"
     planning_held: asyncio.Event | None = None

@@ -16,6 +16,7 @@ from activities.errors import translated
 from activities.inputs import (
     CustodyInput,
     CustodySegment,
+    KeepInput,
     MarkInput,
     PackageInput,
     Page,
@@ -66,6 +67,7 @@ class Recording:
     packages: list[PackageInput] = field(default_factory=list)
     release_packages: list[ReleasePackageInput] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
+    kept: list[KeepInput] = field(default_factory=list)
     steps: list[StepInput] = field(default_factory=list)
     outcomes: list[StepOutcome] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -122,6 +124,7 @@ class ScriptedActivities:
             self.preserve,
             self.revert,
             self.chain,
+            self.keep_alert,
             self.package,
             self.plan_release,
             self.package_release,
@@ -208,6 +211,14 @@ class ScriptedActivities:
             run.head = head
             stored = reference(request.run.incident_id, f"custody/{request.segment}.jsonl")
             return CustodySegment(head=head, stored=stored)
+
+    @activity.defn(name="firebreak.keep-alert")
+    async def keep_alert(self, request: KeepInput) -> tuple[Stored, ...]:
+        run = self.of(request.run.incident_id)
+        async with self._recorded(run, Event("keep-alert", "began", str(request.number))):
+            run.next_error("keep-alert", run.script.keep_errors)
+            run.kept.append(request)
+            return (reference(request.run.incident_id, f"trigger/raw-{request.number}.bin"),)
 
     @activity.defn(name="firebreak.package")
     async def package(self, request: PackageInput) -> Sealed:

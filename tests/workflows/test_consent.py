@@ -127,7 +127,7 @@ async def test_an_unanswered_approval_means_what_the_workload_declares(
     document = await run.ended()
     assert document.verdict is verdict
     assert document.elapsed_seconds >= 120
-    assert document.notes == (f"approval unanswered: the workload's default is to {default}",)
+    assert document.notes == (f"approval unanswered: the default is to {default}",)
     assert (run.recording.count("contain") == 0) is (verdict is Verdict.REJECTED)
 
 

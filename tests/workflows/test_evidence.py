@@ -13,7 +13,7 @@ from firebreak.model import Consent, Verdict
 from firebreak.record import Decision
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage, until
-from workflows.containment import KEPT_ALERTS
+from workflows.alerts import KEPT_ALERTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,0 +1,106 @@
+"""One delivery of an alert: durable with its raw bytes, started once, and known again when it is repeated."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from activities.inputs import Page
+    from activities.notify import NotifyActivities
+    from firebreak.connect import INCIDENT, MODE, WORKLOAD
+    from firebreak.record import ContainmentInput, DeliveryInput, Settled
+
+from workflows.options import RETRY
+
+HANDOVER = timedelta(seconds=10)
+"""The web process starts the containment itself, within 5 s; after that it is taken for dead."""
+
+TELLING = timedelta(hours=24)
+"""An alert that nobody could match to a workload is worth many attempts to tell people."""
+
+UNRESOLVED = "unresolved_alert"
+"""The kind of page of an alert that started nothing."""
+
+
+@workflow.defn(name="delivery", failure_exception_types=[ValidationError])
+class Delivery:
+    """Holds the raw alert, sees to it that something comes of it, and stays as long as senders may retry."""
+
+    @workflow.init
+    def __init__(self, request: DeliveryInput) -> None:
+        self.settled: Settled | None = None
+
+    @workflow.run
+    async def run(self, request: DeliveryInput) -> None:
+        """Tell people, or see that the containment was started; then remember."""
+        if request.containment is None:
+            await self._tell(request)
+        else:
+            await self._see_to(request, request.containment)
+        await workflow.sleep(request.remember_seconds)
+
+    @workflow.signal
+    def settle(self, outcome: Settled) -> None:
+        """The web process says which run the alert started or joined."""
+        self.settled = self.settled or outcome
+
+    async def _tell(self, request: DeliveryInput) -> None:
+        await workflow.execute_activity_method(
+            NotifyActivities.notify,
+            Page(incident_id=request.reference, kind=UNRESOLVED, message=request.page),
+            schedule_to_close_timeout=TELLING,
+            start_to_close_timeout=timedelta(seconds=20),
+            retry_policy=RETRY,
+            summary=UNRESOLVED,
+        )
+
+    async def _see_to(self, request: DeliveryInput, containment: ContainmentInput) -> None:
+        """Start or join in place of a web process that died after the delivery became durable."""
+        try:
+            await workflow.wait_condition(lambda: self.settled is not None, timeout=HANDOVER)
+        except TimeoutError:
+            while not (await self._started(request, containment) or await self._joined(request, containment)):
+                workflow.logger.info("the containment ended in between; starting another one")
+
+    async def _started(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
+        try:
+            _ = await workflow.start_child_workflow(
+                "containment",
+                containment,
+                id=request.containment_id,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                search_attributes=_attributes(containment),
+                static_summary=f"contain {containment.workload_id}",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    async def _joined(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
+        running = workflow.get_external_workflow_handle(request.containment_id)
+        try:
+            await running.signal("record_alert", containment.trigger)
+        except ApplicationError:  # it has ended since
+            return False
+        return True
+
+
+def _attributes(containment: ContainmentInput) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(INCIDENT, containment.incident_id),
+            SearchAttributePair(WORKLOAD, containment.workload_id),
+            SearchAttributePair(MODE, containment.mode.value),
+        ]
+    )
