@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import json
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import click
@@ -38,6 +41,10 @@ COMMANDS = {
 """Each command by the place it is defined in; only the one that is called is imported."""
 
 
+WIDE = 200
+"""No short help is cut off."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is asked for."""
 
@@ -51,6 +58,28 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         return cast("click.Command", getattr(importlib.import_module(module), name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what their source says: to import them all would load every cloud's SDK."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, summary(place) or self._help(ctx, name)) for name, place in COMMANDS.items()]
+            )
+
+    def _help(self, ctx: click.Context, name: str) -> str:
+        """What a command says of itself that is made by a function: asked by importing it."""
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(WIDE) if command else ""
+
+
+def summary(place: str) -> str:
+    """The first line of the docstring of ``module:function``, read without importing the module."""
+    module, _, name = place.partition(":")
+    # The parents are imported by the search for a module: they are packages without code of their own.
+    spec = importlib.util.find_spec(module)
+    tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    functions = [each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name]
+    return next(iter((ast.get_docstring(functions[0]) or "").splitlines()), "") if functions else ""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import click
 import pytest
@@ -36,6 +38,18 @@ def test_every_promised_command_is_there_and_explains_itself(capsys: pytest.Capt
         assert run([name, "--help"]) == 0
     assert run(["evidence", "verify", "--help"]) == 0
     assert "Usage: firebreak contain" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_loads_no_cloud() -> None:
+    probe = (
+        "import sys; from firebreak.cli.app import run; assert run(['--help']) == 0; "
+        "print(sorted({'azure', 'boto3', 'httpx', 'securesystemslib.signer'} & set(sys.modules)))"
+    )
+    listed = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    *lines, loaded = listed.stdout.splitlines()
+    assert loaded == "[]"
+    for name in PROMISED:
+        assert any(line.split()[:1] == [name] and len(line.split()) > 1 for line in lines)
 
 
 def test_the_command_runs_as_a_process(process: Cli) -> None:
