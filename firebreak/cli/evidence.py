@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,10 @@ from firebreak.evidence.sign import TrustedKey, load_public_keys
 from firebreak.evidence.vault import Vault
 from firebreak.evidence.verify import Report
 from firebreak.evidence.verify import verify as check
+from firebreak.measure import now
 from firebreak.model import Cloud, Exhibit, Mode
 from firebreak.provider import provider
+from firebreak.report import clocks, facts, page
 from firebreak.settings import Settings, load_settings
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -61,12 +64,7 @@ def verify(package: str, trust: tuple[Path, ...], trust_drill: tuple[Path, ...],
 
     A folder is checked offline.
     """
-    if not trust and not trust_drill:
-        raise UsageError(
-            "no key to trust was named: a package cannot vouch for itself",
-            remedy="give --trust KEY.pub, or --trust-drill KEY.pub for a drill",
-        )
-    keys = (*load_public_keys(trust), *load_public_keys(trust_drill, Mode.DRILL))
+    keys = _trusted(trust, trust_drill)
     with _folder(package) as folder:
         report = check(folder, keys)
     if as_json:
@@ -110,6 +108,45 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
         click.echo(str(made))
 
 
+@evidence.command("report")
+@click.argument("package")
+@click.option(
+    "--trust", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of live packages."
+)
+@click.option(
+    "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
+)
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Where the page goes.")
+@click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), help="Where the PDF goes.")
+@click.option("--duties", type=click.Path(path_type=Path), help="Your own file of reporting duties (YAML).")
+@click.option("--aware-at", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]), help="When you became aware (UTC).")
+@json_option
+def report_of(package: str, as_json: bool, aware_at: datetime | None, **files: Any) -> int:
+    """Write the containment report of PACKAGE (folder or uri), from what its signature covers."""
+    if not files["html"] and not files["pdf"]:
+        raise UsageError("nowhere to write the report", remedy="give --html FILE or --pdf FILE")
+    duties = clocks.load(files["duties"])
+    keys = _trusted(files["trust"], files["trust_drill"])
+    with _folder(package) as folder:
+        verified = check(folder, keys)
+        written = page.html(
+            facts.read(folder, verified),
+            duties,
+            made_at=now(),
+            aware_at=aware_at.replace(tzinfo=UTC) if aware_at else None,
+        )
+    for path in filter(None, [files["html"]]):
+        path.write_text(written, encoding="utf-8")
+    for path in filter(None, [files["pdf"]]):
+        page.pdf(written, path)
+    made = [str(path) for path in (files["html"], files["pdf"]) if path]
+    if as_json:
+        emit({"package": package, "genuine": verified.ok, "files": made})
+    else:
+        click.echo("\n".join(made))
+    return codes.OK if verified.ok else codes.NOT_CONTAINED
+
+
 @evidence.command()
 @click.option("--drill", is_flag=True, help="The key that signs the packages of drills.")
 @cloud_option(required=False)
@@ -124,6 +161,15 @@ def key(drill: bool, cloud: Cloud | None, as_json: bool) -> None:
         emit({"mode": mode.value, "key_id": public.keyid, "scheme": public.scheme, "public_key": f"{pem}\n"})
     else:
         click.echo(pem)
+
+
+def _trusted(live: tuple[Path, ...], drill: tuple[Path, ...]) -> tuple[TrustedKey, ...]:
+    if not live and not drill:
+        raise UsageError(
+            "no key to trust was named: a package cannot vouch for itself",
+            remedy="give --trust KEY.pub, or --trust-drill KEY.pub for a drill",
+        )
+    return (*load_public_keys(live), *load_public_keys(drill, Mode.DRILL))
 
 
 def _signing_cloud(settings: Settings, mode: Mode) -> Cloud:

@@ -167,12 +167,23 @@ def test_the_evidence_is_shown_exported_and_verified(shell: Shell, contained: Re
     key.write_text(_public_key(shell), encoding="utf-8")
     verified = shell("evidence", "verify", str(package), "--trust", str(key), "--json")
     assert (verified.code, verified.json["ok"]) == (0, True), verified.stdout
-    exhibit = next(path for path in (package / "bag" / "data").rglob("*") if path.is_file())
+    report, where = ("evidence", "report", str(package), "--trust", str(key)), shell.folder / "report.html"
+    made = shell(*report, "--html", str(where), "--json")
+    assert (made.code, made.json["genuine"], made.json["files"]) == (0, True, [str(where)]), made.stderr
+    page = where.read_text(encoding="utf-8")
+    assert "genuine" in page
+    for phase in contained.json["phases"]:
+        assert f">{phase['phase']} {phase['title']}</td>" in page
+        assert all(measure["name"] in page and measure["target"] in page for measure in phase["measures"])
+
+    exhibit = next((package / "bag" / "data").rglob("change.json"))
     exhibit.chmod(0o600)
     exhibit.write_bytes(exhibit.read_bytes() + b" ")
     altered = shell("evidence", "verify", str(package), "--trust", str(key))
     assert altered.code == 3
     assert exhibit.name in altered.stdout
+    assert shell(*report, "--html", str(where)).code == 3
+    assert "do not rely on it" in where.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("contained")
