@@ -69,7 +69,7 @@ class Rest:
         with client.stream(
             method, self.url(path), headers={**self._own_headers(), **(headers or {})}
         ) as answer:
-            if answer.is_error:
+            if not answer.is_success:
                 answer.read()
                 raise RestError.of(answer)
             yield answer
@@ -134,7 +134,7 @@ def _send(client: httpx.Client, made: httpx.Request) -> httpx.Response:
         wait = 0.25 * 2**attempt
         try:
             answer = client.send(made)
-            if not answer.is_error:
+            if answer.is_success:
                 return answer
             wait = _retry_after(answer, wait)
             if attempt == ATTEMPTS or not _repeatable(answer, made) or wait > LONGEST_WAIT_SECONDS:
