@@ -120,9 +120,12 @@ def test_a_denial_says_what_to_apply_and_where() -> None:
     assert "firebreak permissions --cloud azure" in raised.value.remedy
 
 
-def test_an_accepted_code_is_the_wanted_state_and_another_is_not() -> None:
+def test_an_accepted_code_is_the_wanted_state() -> None:
     with already(NIC, "ResourceNotFound"):
         raise rest(404, "ResourceNotFound")
+
+
+def test_another_code_is_not_the_wanted_state() -> None:
     with pytest.raises(PermanentCloudError), already(NIC, "ResourceNotFound"):
         raise rest(404, "ResourceGroupNotFound")
 
