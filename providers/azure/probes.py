@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from firebreak.errors import TransientCloudError
 from firebreak.measure import found, now
 from firebreak.model import Finding, JsonObject, Method
-from providers.azure.answers import Outcome, RestError, outcome
+from providers.azure.answers import Outcome, RestError, outcome, translate
 from providers.azure.credentials import claims_of
 from providers.azure.resources.identities import Probe
 from providers.azure.rest import Rest
@@ -48,6 +49,8 @@ class Answer:
     code: str = ""
     status: int = 0
     request_id: str = ""
+    transient: bool = False
+    """Trying again may give another answer: throttling, 5xx, a lost packet."""
 
     @property
     def text(self) -> str:
@@ -68,9 +71,12 @@ class Answer:
 
 def classify(call: str, error: RestError | httpx.HTTPError) -> Answer:
     """Decide what a refusal means; throttling, 5xx and lost packets mean nothing."""
+    transient = isinstance(translate(error, call), TransientCloudError)
     if isinstance(error, httpx.HTTPError):
-        return Answer(call, Kind.UNKNOWN, type(error).__name__)
-    return Answer(call, MEANING[outcome(error)], error.code, error.status, error.request_id)
+        return Answer(call, Kind.UNKNOWN, type(error).__name__, transient=transient)
+    meaning = MEANING[outcome(error)]
+    unclear = transient and meaning is Kind.UNKNOWN
+    return Answer(call, meaning, error.code, error.status, error.request_id, transient=unclear)
 
 
 def attempt(call: str, service: Rest, path: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -140,10 +146,12 @@ class Control:
 
 
 def control_of(answers: Sequence[Answer]) -> Control:
-    """Keep what was allowed."""
+    """Keep what was allowed; raises TransientCloudError where a busy service left it open."""
     works = tuple(answer.call for answer in answers if answer.kind is Kind.ALLOWED)
     if works:
         return Control(works)
+    if any(answer.transient for answer in answers):
+        raise TransientCloudError(f"the positive control could not be taken: {answers[0].text}")
     told = "; ".join(answer.text for answer in answers) or "no probe is declared"
     return Control((), f"no declared probe worked before the change: {told}")
 

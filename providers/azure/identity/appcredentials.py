@@ -61,7 +61,8 @@ class RemoveAppCredentials(
             "removed"
         ):
             return (listed,)  # there was no such way in, so there is nothing to try
-        return self._fresh(target).observe(Control.of(change.before)), listed
+        probe = self._fresh(target).observe(Control.of(change.before), change.applied_at)
+        return probe, listed
 
     def revert(self, change: Change) -> Finding:
         """Register the certificates again; raises Irreversible, naming the secrets to issue anew."""

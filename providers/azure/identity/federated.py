@@ -61,7 +61,7 @@ class RemoveFederatedCredentials(
         if not change.before["credentials"] and not change.after.get("removed"):
             return (listed,)  # there was no such way in, so there is nothing to try
         fresh = self._fresh(target, change.before["credentials"])
-        return fresh.observe(Control.of(change.before)), listed
+        return fresh.observe(Control.of(change.before), change.applied_at), listed
 
     def revert(self, change: Change) -> Finding:
         """Restore every credential that is not there as it was; leave it to a workload that holds on."""

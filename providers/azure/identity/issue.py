@@ -40,6 +40,11 @@ class Way(Protocol):
         """The way as people read it."""
         ...
 
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """For whom fresh tokens are asked, in this order: more than one where tokens are kept on the way."""
+        ...
+
     def issue(self, audience: str) -> Token:
         """Ask for a fresh token; raises RestError when refused, PermanentCloudError when unusable."""
         ...
@@ -52,6 +57,11 @@ class Federated:
     access: AzureAccess
     identity: Identity
     name: str = "federated credential"
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Azure Resource Manager: nothing is kept."""
+        return (_arm(self.access),)
 
     def issue(self, audience: str) -> Token:
         """Exchange the token."""
@@ -76,6 +86,11 @@ class Secret:
     identity: ServicePrincipal
     name: str = "client secret"
 
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Azure Resource Manager: nothing is kept."""
+        return (_arm(self.access),)
+
     def issue(self, audience: str) -> Token:
         """Sign in with the secret."""
         parts = urlsplit(self.identity.secret_url(self.access.endpoints.vault_suffix))
@@ -85,6 +100,10 @@ class Secret:
         if not found or not found.get("value"):
             raise PermanentCloudError("there is no such secret", resource=self.identity.credential_secret)
         return _issued(self.access, self.identity, audience, {"client_secret": str(found["value"])})
+
+
+def _arm(access: AzureAccess) -> str:
+    return access.endpoints.arm_scope.removesuffix(".default")
 
 
 def _issued(access: AzureAccess, identity: Identity, audience: str, proof: dict[str, str]) -> Token:
@@ -108,6 +127,13 @@ class Machine:
     access: AzureAccess
     identity: Identity
     name: str = "metadata service"
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Others after Azure Resource Manager, whose token it has surely kept."""
+        at = self.access.endpoints
+        others = (at.vault_scope, at.storage_scope, at.graph_scope)
+        return (_arm(self.access), *(f"{each.removesuffix('.default')}" for each in others))
 
     def issue(self, audience: str) -> Token:
         """Run one command that asks the metadata service."""

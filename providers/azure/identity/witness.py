@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import httpx
 
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.evidence.vault import Vault
 from firebreak.measure import Context, found
 from firebreak.model import Finding, Method, Target
@@ -74,7 +74,7 @@ class Witness:
             try:
                 token = way.issue(audience)
             except (RestError, httpx.HTTPError) as error:
-                return {}, classify(f"a token for {audience}", error).text
+                return {}, _settled(classify(f"a token for {audience}", error)).text
             except PermanentCloudError as error:
                 return {}, str(error)
             if token.object_id != principal.object_id.lower():
@@ -91,7 +91,7 @@ class FreshIssue:
     """A fresh token, asked for on one way; whether it is issued is the observation. It is not kept."""
 
     def __init__(self, access: AzureAccess, way: Way | None, why_not: str = NO_WAY) -> None:
-        self._audience = access.endpoints.arm_scope.removesuffix(".default")
+        self._access = access
         self._way = way
         self._why_not = why_not
 
@@ -99,34 +99,43 @@ class FreshIssue:
         """See whether a token is issued before the change."""
         if self._way is None:
             return Control((), self._why_not)
-        answer = self._attempt(self._way)
+        answer = self._attempt(self._way, self._way.audiences[0])
         if isinstance(answer, Token):
             return Control((self._way.name,))
-        return Control((), f"no token was issued before the change: {answer.text}")
+        return Control((), f"no token was issued before the change: {_settled(answer).text}")
 
-    def observe(self, control: Control, since: datetime | None = None) -> Finding:
-        """Ask for a token again; one of the metadata service that is older than ``since`` says nothing."""
+    def observe(self, control: Control, since: datetime) -> Finding:
+        """Ask for a token again; one that is older than the change was kept somewhere, and says nothing."""
         if self._way is None or self._way.name not in control.works:
             return unproved("fresh token", control.why_not or self._why_not)
-        answer, subject = self._attempt(self._way), f"fresh token by {self._way.name}"
-        if isinstance(answer, Token):
-            if since is not None and answer.issued_at < since:
-                return unproved(subject, "the metadata service answered with a token that it had kept")
-            return found(Method.LIVE_PROBE, f"{subject} was issued", holds=False)
-        holds = answer.kind in {Kind.DENIED, Kind.DEAD}
-        return found(
-            Method.LIVE_PROBE,
-            f"{subject}: {answer.text}",
-            holds=holds,
-            inconclusive=not holds,
-            answer=answer.json(),
-        )
+        subject = f"fresh token by {self._way.name}"
+        for audience in self._way.audiences:
+            answer = self._attempt(self._way, audience)
+            if isinstance(answer, Token) and answer.issued_at < since.replace(microsecond=0):
+                continue  # from the metadata service's cache; it has none for the next audience, perhaps
+            return _judged(answer, subject)
+        return unproved(subject, "the metadata service answered with tokens that it had kept")
 
-    def _attempt(self, way: Way) -> Token | Answer:
+    def _attempt(self, way: Way, audience: str) -> Token | Answer:
         call = "token issue"
         try:
-            return way.issue(self._audience)
+            return way.issue(audience)
         except (RestError, httpx.HTTPError) as error:
             return classify(call, error)
         except PermanentCloudError as error:
             return Answer(call, Kind.UNKNOWN, str(error))
+
+
+def _judged(answer: Token | Answer, subject: str) -> Finding:
+    if isinstance(answer, Token):
+        return found(Method.LIVE_PROBE, f"{subject} was issued", holds=False)
+    holds = answer.kind in {Kind.DENIED, Kind.DEAD}
+    text = f"{subject}: {answer.text}"
+    return found(Method.LIVE_PROBE, text, holds=holds, inconclusive=not holds, answer=answer.json())
+
+
+def _settled(answer: Answer) -> Answer:
+    """The answer, unless trying again may give another one: raises TransientCloudError then."""
+    if answer.transient:
+        raise TransientCloudError(f"the positive control could not be taken: {answer.text}")
+    return answer
