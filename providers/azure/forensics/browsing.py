@@ -1,9 +1,10 @@
+# ruff: noqa: SLF001 - the SDK has a client with the management link alone, and keeps it to itself
 """Browse a Service Bus entity without receiving: over the management link alone.
 
 The SDK's receiver opens a receiving link with one credit even to peek, so that the service hands it a
-message, locked until the SDK lets go of it (azure-sdk-for-python, "get_queue_receiver will lock 1 message"). A capture
-must not touch what it looks at, so this receiver opens none ("AMQP 1.0 in Azure Service Bus:
-request-response-based operations", com.microsoft:peek-message).
+message, locked until the SDK lets go of it (azure-sdk-for-python, "get_queue_receiver will lock 1
+message"). A capture must not touch what it looks at, so this receiver opens none ("AMQP 1.0 in Azure
+Service Bus: request-response-based operations", com.microsoft:peek-message).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver, ServiceBusSubQueue, TransportType
+from azure.servicebus._pyamqp.error import AMQPLinkError
 from azure.servicebus.exceptions import (
     MessagingEntityDisabledError,
     MessagingEntityNotFoundError,
@@ -28,6 +30,7 @@ from providers.azure.clients import RETRIES
 from providers.azure.credentials import Credential
 
 TIMEOUT_SECONDS = 30.0
+_REASON_ATTEMPTS, _REASON_SECONDS = 10, 0.2
 _PERMANENT = (
     MessagingEntityDisabledError,
     MessagingEntityNotFoundError,
@@ -37,7 +40,11 @@ _PERMANENT = (
 
 
 class Browser(ServiceBusReceiver):
-    """A receiver that can only peek: it has no link to receive on."""
+    """A receiver that can only peek: it has no link to receive on.
+
+    The SDK has such a client for its own use. Its parts are private, so the dependency is pinned, and
+    the tests against an AMQP server say when they move.
+    """
 
     def _create_handler(self, auth: Any) -> None:
         transport: Any = self._amqp_transport
@@ -48,6 +55,25 @@ class Browser(ServiceBusReceiver):
             retry_policy=self._error_policy,
             client_name=self._name,
         )
+
+    def _mgmt_request_response(self, *arguments: Any, **more: Any) -> Any:
+        """Ask over the management link; what it was refused for is told, which the SDK keeps to itself."""
+        try:
+            return super()._mgmt_request_response(*arguments, **more)
+        except AMQPLinkError as error:
+            raise self._refusal() or error from error
+
+    def _refusal(self) -> Exception | None:
+        """Why the service detached the management link; it says so right behind the link's answer."""
+        handler: Any = self._handler
+        pairs = [each._mgmt_link for each in handler._mgmt_links.values()]
+        links = [link for pair in pairs for link in (pair._request_link, pair._response_link)]
+        for _ in range(_REASON_ATTEMPTS):
+            refused = next((link._error for link in links if link._error is not None), None)
+            if refused is not None:
+                return cast("Exception", refused)
+            handler._connection.listen(wait=_REASON_SECONDS)
+        return None
 
 
 @contextmanager

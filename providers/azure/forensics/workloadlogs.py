@@ -1,7 +1,7 @@
 """Preserve what the workload logged: tables of a Log Analytics workspace, whole and in order.
 
-Raw REST rather than the SDK: its times have a microsecond's precision where the service has a tenth of that,
-and a page that starts behind a rounded time repeats or loses records.
+Raw REST rather than the SDK: its times have a microsecond's precision where the service has a tenth of
+that, and a page that starts behind a rounded time repeats or loses records.
 """
 
 from __future__ import annotations
