@@ -164,7 +164,8 @@ def _generated(body: JsonObject) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateK
             return ec.generate_private_key(ec.SECP256R1())
         case "RSA", _:
             return rsa.generate_private_key(65537, int(body.get("key_size") or 2048))
-    raise _bad(f"Property has invalid value: kty {body.get('kty')} crv {body.get('crv')}")
+        case _:
+            raise _bad(f"Property has invalid value: kty {body.get('kty')} crv {body.get('crv')}")
 
 
 @_on_key("GET", "", "read")
@@ -190,8 +191,8 @@ def sign(call: Call) -> JsonObject:
             signature = r.to_bytes(_COORDINATE) + s.to_bytes(_COORDINATE)
         case rsa.RSAPrivateKey() as private, "RS256":
             signature = private.sign(digest, padding.PKCS1v15(), _PREHASHED)
-        case _, algorithm:
-            raise _bad(f"Key and signing algorithm are incompatible: {algorithm}")
+        case _:
+            raise _bad(f"Key and signing algorithm are incompatible: {call.body.get('alg')}")
     return _result(call, key, signature)
 
 
@@ -210,8 +211,8 @@ def verify(call: Call) -> JsonObject:
                 public.verify(encode_dss_signature(*numbers), digest, ec.ECDSA(_PREHASHED))
             case rsa.RSAPublicKey(), "RS256":
                 public.verify(signature, digest, padding.PKCS1v15(), _PREHASHED)
-            case _, algorithm:
-                raise _bad(f"Key and signing algorithm are incompatible: {algorithm}")
+            case _:
+                raise _bad(f"Key and signing algorithm are incompatible: {call.body.get('alg')}")
     except InvalidSignature:
         return {"value": False}
     return {"value": True}
