@@ -94,9 +94,9 @@ class Rules:
             *({"uid": each, "attrs": {}, "parents": []} for each in role),
         ]
         request = {
-            "principal": _literal("User", person.subject),
-            "action": _literal("Action", action),
-            "resource": _literal("Workload", workload.id),
+            "principal": user,
+            "action": _uid("Action", action),
+            "resource": _uid("Workload", workload.id),
             "context": {
                 "mode": mode.value,
                 "requested_by": requested_by,
@@ -121,13 +121,8 @@ def _attributes(workload: Workload) -> JsonObject:
 
 
 def _uid(kind: str, name: str) -> JsonObject:
+    """An entity as JSON: a subject comes from outside and must not be read as Cedar."""
     return {"type": kind, "id": name}
-
-
-def _literal(kind: str, name: str) -> str:
-    """An entity as Cedar writes it; a subject comes from outside, so that what is special is escaped."""
-    plain = (c if c.isprintable() and c not in {'"', "\\"} else f"\\u{{{ord(c):x}}}" for c in name)
-    return f'{kind}::"{"".join(plain)}"'
 
 
 @lru_cache(maxsize=4)
