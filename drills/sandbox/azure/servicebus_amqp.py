@@ -337,7 +337,7 @@ def _managed(entity: Entity, payload: bytes) -> tuple[Any, dict[str | bytes, Any
         entity.admit_to_manage()
     except RefusedError as refused:
         condition = refused.condition.decode()
-        status = {
+        status: dict[str | bytes, Any] = {
             "statusCode": refused.status,
             "statusDescription": str(refused),
             "errorCondition": condition,

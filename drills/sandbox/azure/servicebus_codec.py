@@ -74,14 +74,14 @@ def sections(payload: bytes) -> Any:
     return decode_payload(memoryview(payload))
 
 
-def arrived(payload: bytes, message_format: int | None) -> list[tuple[bytes, dict[bytes, Any]]]:
+def arrived(payload: bytes, message_format: int | None) -> list[tuple[bytes, dict[str | bytes, Any]]]:
     """The messages of one transfer: what follows the annotations, untouched, and the annotations."""
     if message_format == _BATCH:
         return [_split(bytes(each)) for each in sections(payload).data]
     return [_split(payload)]
 
 
-def _split(payload: bytes) -> tuple[bytes, dict[bytes, Any]]:
+def _split(payload: bytes) -> tuple[bytes, dict[str | bytes, Any]]:
     rest, annotations = memoryview(payload), {}
     while rest and rest[2] in {_HEADER, _DELIVERY, _ANNOTATIONS}:
         kind = rest[2]

@@ -104,7 +104,7 @@ class Entity:
         """Raise RefusedError unless the connection may browse here."""
         self._require(RECEIVE, "ReceiveDisabled")
 
-    def put(self, payload: bytes, annotations: dict[bytes, Any]) -> None:
+    def put(self, payload: bytes, annotations: dict[str | bytes, Any]) -> None:
         """Take a message in; a topic hands it to each of its subscriptions."""
         if self._item.type.lower().endswith("/topics"):
             for each in store.list(self._item.id, "Microsoft.ServiceBus/namespaces/topics/subscriptions"):

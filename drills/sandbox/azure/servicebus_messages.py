@@ -7,9 +7,9 @@ browsing", "Overview of Service Bus dead-letter queues".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from drills.sandbox.azure.clock import seconds
@@ -31,7 +31,7 @@ class Message:
     sequence_number: int
     payload: bytes
     """The sections from properties on, byte for byte."""
-    annotations: dict[bytes, object]
+    annotations: Mapping[str | bytes, Any]
     enqueued_at: float
     delivery_count: int = 0
     locked_until: float = 0.0
@@ -52,7 +52,7 @@ class Queue:
         self.dead_letters = dead_letters
         self.lock_seconds = LOCK_SECONDS
 
-    def add(self, payload: bytes, annotations: dict[bytes, object]) -> None:
+    def add(self, payload: bytes, annotations: Mapping[str | bytes, Any]) -> None:
         """Append a message under the next sequence number."""
         message = Message(self._next, payload, dict(annotations), seconds())
         self._messages[self._next] = message
