@@ -1,0 +1,292 @@
+"""Start, prepare, steer and read the Azure sandbox from another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from drills.sandbox.azure.tenancy import HOME_SUBSCRIPTION, HOME_TENANT
+
+__all__ = ["HOME_SUBSCRIPTION", "HOME_TENANT", "ArmAnswer", "AzureSandbox", "Calls", "Identity", "SandboxError", "start_sandbox"]
+
+JsonObject = dict[str, Any]
+_ARM = "https://management.azure.com"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+_UNDER_WAY = 202
+
+
+class SandboxError(RuntimeError):
+    """The sandbox refused a request or did not start."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An application with its service principal and secret."""
+
+    tenant: str
+    object_id: str
+    application_object_id: str
+    client_id: str
+    client_secret: str
+
+    def environment(self) -> dict[str, str]:
+        """Return what EnvironmentCredential and DefaultAzureCredential read."""
+        return {
+            "AZURE_TENANT_ID": self.tenant,
+            "AZURE_CLIENT_ID": self.client_id,
+            "AZURE_CLIENT_SECRET": self.client_secret,
+        }
+
+
+@dataclass(frozen=True)
+class Calls:
+    """A page of recorded calls and where the next one starts."""
+
+    calls: list[JsonObject]
+    next: int
+
+
+@dataclass(frozen=True)
+class ArmAnswer:
+    """What a played host answered."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AzureSandbox:
+    """A running sandbox: its control API, and how clients reach the hosts it plays."""
+
+    url: str
+    proxy: str
+    ca_file: Path
+    pid: int | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return the standard settings that lead every client to the sandbox."""
+        return {
+            "HTTPS_PROXY": self.proxy,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+            "SSL_CERT_FILE": str(self.ca_file),
+        }
+
+    def healthy(self) -> bool:
+        """Tell whether the sandbox serves."""
+        return self.request("GET", "/health").get("status") == "ok"
+
+    def reset(self) -> None:
+        """Return to one empty tenant with one subscription, and the default settings."""
+        self.request("POST", "/reset")
+
+    def configure(self, **changes: float) -> JsonObject:
+        """Change settings: role_propagation_seconds, lro_seconds, latency_ms, page_size, token_seconds, ..."""
+        return self.request("POST", "/settings", changes)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in the sandbox without waiting."""
+        self.request("POST", "/clock", {"advance_seconds": seconds})
+
+    def inject(self, kind: str, **fault: str | int | bool) -> int:
+        """Arm a fault (kinds: faults.py) by host, operation, times, once_per_operation, retry_after."""
+        return int(self.request("POST", "/faults", {"kind": kind, **fault})["id"])
+
+    def clear_faults(self) -> None:
+        """Disarm all faults."""
+        self.request("DELETE", "/faults")
+
+    def calls(self, since: int = 0, *, mutating: bool = False, principal: str = "") -> Calls:
+        """Return the calls after a sequence number."""
+        query: dict[str, str | int] = {"since": since, "principal": principal, "mutating": int(mutating)}
+        answer = self.request("GET", f"/calls?{urlencode(query)}")
+        return Calls(answer["calls"], answer["next"])
+
+    def create_tenant(self, tenant: str | None = None) -> str:
+        """Create a tenant and return its id."""
+        return str(self.request("POST", "/tenants", {"tenant": tenant})["tenant"])
+
+    def create_subscription(self, tenant: str = HOME_TENANT, **choices: str) -> str:
+        """Create a subscription (`subscription` id, `parent` management group) and return its id."""
+        return str(self.request("POST", "/subscriptions", {"tenant": tenant, **choices})["subscription"])
+
+    def create_management_group(self, name: str, **choices: str) -> str:
+        """Create a management group (`tenant`, `parent`) and return its ARM id."""
+        return str(self.request("POST", "/management-groups", {"name": name, **choices})["id"])
+
+    def create_principal(self, name: str, *, tenant: str = HOME_TENANT, graph: tuple[str, ...] = ()) -> Identity:
+        """Register an application with a secret and application permissions of Graph."""
+        body = {"name": name, "tenant": tenant, "graph": list(graph)}
+        return Identity(**self.request("POST", "/principals", body))
+
+    def create_group(self, name: str, *members: str, tenant: str = HOME_TENANT) -> str:
+        """Create a group with these members and return its object id."""
+        body = {"name": name, "tenant": tenant, "members": list(members)}
+        return str(self.request("POST", "/groups", body)["object_id"])
+
+    def create_user(self, name: str, *, tenant: str = HOME_TENANT) -> str:
+        """Create a user and return its object id."""
+        return str(self.request("POST", "/users", {"name": name, "tenant": tenant})["object_id"])
+
+    def grant(self, principal: str, role: str, scope: str) -> str:
+        """Assign a role (built-in name, GUID or id) and return the assignment's id."""
+        body = {"principal": principal, "role": role, "scope": scope}
+        return str(self.request("POST", "/grants", body)["id"])
+
+    def admin_token(self, *, tenant: str = HOME_TENANT, audience: str = _ARM) -> str:
+        """Return a token of the tenant's administrator, who may do everything."""
+        body = {"tenant": tenant, "audience": audience}
+        return str(self.request("POST", "/admin-token", body)["access_token"])
+
+    def mint(self, principal: str, audience: str = _ARM, **choices: float) -> str:
+        """Return a token as this service principal would have got it (`lifetime_seconds`)."""
+        body = {"principal": principal, "audience": audience, **choices}
+        return str(self.request("POST", "/tokens", body)["access_token"])
+
+    def assertion(self, issuer: str, subject: str, **choices: str | float) -> str:
+        """Return a token signed by an external issuer (`audience`, `lifetime_seconds`)."""
+        body = {"issuer": issuer, "subject": subject, **choices}
+        return str(self.request("POST", "/federation/assertion", body)["assertion"])
+
+    def host_token(self, host: str, **choices: str) -> JsonObject:
+        """Return what the metadata endpoint of a host gives (`identity`, `resource`): access_token or refused."""
+        return self.request("POST", "/managed-identity/token", {"host": host, **choices})
+
+    def arm(
+        self, method: str, path: str, version: str, body: JsonObject | None = None, *, token: str | None = None
+    ) -> Any:
+        """Call Azure Resource Manager as the administrator (or bearer of `token`) and wait until it is done.
+
+        Returns the document; raises SandboxError for any error. Tenants other than the home one need `token`.
+        """
+        url = f"{_ARM}{quote(path, safe=_PATH_SAFE)}?{urlencode({'api-version': version})}"
+        bearer = token or self.admin_token()
+        answer = _accepted(method, path, self.send(method, url, body, token=bearer))
+        if "Azure-AsyncOperation" in answer.headers:
+            return self._waited(path, url, bearer, answer)
+        return answer.body
+
+    def _waited(self, path: str, url: str, token: str, answer: ArmAnswer) -> Any:
+        status = {"status": "InProgress"}
+        while status["status"] == "InProgress":
+            status = _accepted("GET", path, self.send("GET", answer.headers["Azure-AsyncOperation"], token=token)).body
+            time.sleep(_POLL_SECONDS if status["status"] == "InProgress" else 0)
+        if status["status"] != "Succeeded":
+            raise SandboxError(f"{path}: {status}")
+        if answer.status == _UNDER_WAY:
+            return self.send("GET", answer.headers["Location"], token=token).body
+        return self.send("GET", url, token=token).body
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        body: JsonObject | bytes | None = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ArmAnswer:
+        """Send one request to a played host and return whatever it answers."""
+        target, way = urlsplit(url), urlsplit(self.proxy)
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        connection = HTTPSConnection(way.hostname or "", way.port, context=context, timeout=_START_SECONDS)
+        connection.set_tunnel(target.hostname or "", 443)
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        sent = {"Content-Type": "application/json"} if isinstance(body, dict) else {}
+        sent |= {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            connection.request(method, url.split(target.netloc, 1)[1], data, {**sent, **(headers or {})})
+            response = connection.getresponse()
+            raw = response.read()
+            return ArmAnswer(response.status, _document(raw, response.headers), dict(response.headers))
+        finally:
+            connection.close()
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> JsonObject:
+        """Call a control route and return its document."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data=data, method=method)  # noqa: S310 - own URL
+        try:
+            with _direct.open(request, timeout=_START_SECONDS) as response:
+                return dict(json.load(response))
+        except urllib.error.HTTPError as error:
+            message = f"{method} {path}: {error.code} {error.read().decode(errors='replace')}"
+            raise SandboxError(message) from error
+
+
+# the control API is on this machine, whatever proxy the environment names
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_PATH_SAFE = "/()',$@!*;:=+~"
+
+
+def _document(raw: bytes, headers: Mapping[str, str]) -> Any:
+    return json.loads(raw) if raw and "json" in (headers.get("Content-Type") or "") else raw or None
+
+
+def _accepted(method: str, path: str, answer: ArmAnswer) -> ArmAnswer:
+    if answer.status >= 400:  # noqa: PLR2004 - the first status of an error
+        raise SandboxError(f"{method} {path}: {answer.status} {answer.body}")
+    return answer
+
+
+@contextmanager
+def start_sandbox(*, log: Path | None = None) -> Iterator[AzureSandbox]:
+    """Run a sandbox process on free ports for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="firebreak-azure-") as folder:
+        ready_file, ca_file = Path(folder) / "ready.json", Path(folder) / "ca.pem"
+        log_path = log or Path(folder) / "sandbox.log"
+        command = [sys.executable, "-m", "drills.sandbox.azure.server"]
+        command += ["--ready-file", str(ready_file), "--ca-file", str(ca_file)]
+        with log_path.open("wb") as output:
+            process = subprocess.Popen(command, cwd=_root(), env=_clean(), stdout=output, stderr=output)
+            try:
+                ports = _wait_for_ports(process, ready_file, log_path)
+                yield AzureSandbox(ports["url"], ports["proxy"], ca_file, process.pid)
+            finally:
+                _stop(process)
+
+
+def _clean() -> dict[str, str]:
+    """Return the environment without another sandbox's proxy."""
+    return {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parents[3]
+
+
+def _wait_for_ports(process: subprocess.Popen[bytes], ready_file: Path, log_path: Path) -> dict[str, str]:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if ready_file.exists():
+            return dict(json.loads(ready_file.read_text(encoding="utf-8")))
+        if process.poll() is not None:
+            break
+        time.sleep(_POLL_SECONDS)
+    raise SandboxError(f"the sandbox did not start: {log_path.read_text(errors='replace')[-4000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,28 @@
+"""Microsoft Graph: users, as far as containment ends their sessions.
+
+Source: Microsoft Graph REST API v1.0, "user: revokeSignInSessions"; there is no such call for service principals.
+"""
+
+from __future__ import annotations
+
+from drills.sandbox.azure import clock
+from drills.sandbox.azure.call import Call, JsonObject
+from drills.sandbox.azure.graph import need, picked
+from drills.sandbox.azure.table import operation
+
+_SOURCE = "Microsoft Graph REST API v1.0, user"
+_READ = ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+_REVOKE = ("User.RevokeSessions.All", "User.ReadWrite.All", "Directory.ReadWrite.All")
+
+
+@operation("graph", "GET", "/v1.0/users/{id}", graph=_READ, source=_SOURCE)
+def get_user(call: Call) -> JsonObject:
+    """Show a user."""
+    return picked(call, need(call, "users").document)
+
+
+@operation("graph", "POST", "/v1.0/users/{id}/revokeSignInSessions", graph=_REVOKE, source=_SOURCE)
+def revoke_sessions(call: Call) -> JsonObject:
+    """Make the user sign in again everywhere."""
+    need(call, "users").document["signInSessionsValidFromDateTime"] = clock.stamp()
+    return {"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#Edm.Boolean", "value": True}
