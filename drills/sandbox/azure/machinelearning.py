@@ -9,7 +9,7 @@ Source: Azure Machine Learning REST API, "Model Versions", "Registry Model Versi
 from __future__ import annotations
 
 from drills.sandbox.azure import paging
-from drills.sandbox.azure.call import Answer, Call, JsonObject
+from drills.sandbox.azure.call import Call, JsonObject
 from drills.sandbox.azure.errors import ArmError
 from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.store import Item, store
@@ -71,7 +71,7 @@ resource_type(
 )
 
 
-def _listed(call: Call) -> Answer | JsonObject:
+def _listed(call: Call) -> JsonObject:
     """List the versions of a model that are active, archived, or either."""
     wanted = _VIEWS.get(call.query["listViewType"].lower())
     if wanted is None:

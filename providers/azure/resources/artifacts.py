@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from firebreak.model import Resource
-from providers.azure.ids import GUID, NAME
+from providers.azure.ids import GROUP, GUID, NAME
 from providers.azure.resources.declared import Declared, Sha256, arm_id
 
 _CONTAINER = arm_id("Microsoft.Storage/storageAccounts/blobServices/containers")
@@ -52,10 +52,18 @@ class MlModel(Declared):
 
 
 class LockedResource(Declared):
-    """Any resource that nobody may delete while the workload is contained."""
+    """Any resource that nobody may delete while the workload is contained; never a whole resource group.
+
+    A lock on a group also keeps role assignments in it from being removed ("Lock your resources").
+    """
 
     kind: Literal["locked-resource"]
-    ref: Annotated[str, Field(pattern=rf"^/(?i:subscriptions)/{GUID}/[^\s?#]{{1,900}}$")]
+    ref: Annotated[
+        str,
+        Field(
+            pattern=rf"^/(?i:subscriptions)/{GUID}/(?i:resourceGroups)/{GROUP}/(?i:providers)/[^\s?#]{{3,900}}$"
+        ),
+    ]
 
 
 class CosmosContainer(Declared):

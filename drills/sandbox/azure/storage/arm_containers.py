@@ -93,7 +93,7 @@ def policy_properties(policy: Policy) -> JsonObject:
     action=f"{CONTAINERS_ACTION}/read",
     source=SOURCE,
 )
-def list_containers(call: Call) -> Answer | JsonObject:
+def list_containers(call: Call) -> JsonObject:
     """List the containers of an account."""
     account = account_of(call)
     return paging.page(call, [document(account, each) for each in account.containers.values()])
