@@ -25,8 +25,6 @@ from drills.sandbox.azure.errors import DroppedError
 from drills.sandbox.azure.gateway import serve
 from drills.sandbox.azure.servicebus_websocket import AmqpWebSocket
 
-__all__ = ["modules"]  # imported for the operations and routes they register
-
 # Handlers wait only for injected latency; beyond this many waiting calls a client queues.
 _THREADS = 64
 _KEEP_ALIVE_SECONDS = 75
@@ -181,6 +179,7 @@ def _announce(ports: dict[str, str], ready_file: Path | None) -> None:
 def main(ca_file: Path, ready_file: Path | None) -> None:
     """Serve the Azure sandbox until it is told to stop."""
     logging.basicConfig(level=logging.WARNING)
+    modules.load()
     asyncio.run(run(ready_file, ca_file.resolve()))
 
 
