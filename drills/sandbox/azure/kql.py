@@ -19,7 +19,7 @@ Value = Callable[[Row], Any]
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<datetime>datetime\(\s*[^)]*\))|(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
-    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.]))|(?P<word>[A-Za-z_]\w*)|(?P<sign>\.\.|==|!=|>=|<=|=~|in~|[><=(),|*]))"""
+    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.]))|(?P<word>in~|[A-Za-z_]\w*)|(?P<sign>\.\.|==|!=|>=|<=|=~|[><=(),|*]))"""
 )
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": lambda a, b: bool(a == b),
