@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime
 
 from firebreak.evidence.custody import CustodyEvent, Head
-from firebreak.model import FrozenModel, Phase, Stored, Verdict
+from firebreak.model import Cloud, FrozenModel, Mode, Phase, Stored, Verdict
 from firebreak.record import (
     PlannedStep,
     Received,
@@ -111,4 +111,9 @@ class Page(FrozenModel):
     message: str
     phase: Phase | None = None
     verdict: Verdict | None = None
-    """How the run or the release ended, on its last page."""
+    """How the phase was judged, or how the run or the release ended, on its last page."""
+    workload_id: str = ""
+    cloud: Cloud | None = None
+    mode: Mode = Mode.LIVE
+    at: AwareDatetime | None = None
+    """The run's own time; pages of 0.1 do not carry it."""

@@ -102,6 +102,35 @@ class WebSettings(_Section):
     """When set, a client certificate of this authority is asked for; the source decides whether it needs one."""
 
 
+class SentinelSettings(_Section):
+    """A data collection rule of Microsoft Sentinel (Logs Ingestion API)."""
+
+    endpoint: str
+    """``https://NAME.REGION.ingest.monitor.azure.com``."""
+    rule_id: str
+    """Immutable id of the data collection rule, ``dcr-...``."""
+    stream: str
+    """For example ``Custom-Firebreak_CL``."""
+    tenant_id: str
+    client_id: str
+    client_secret: SecretStr
+    authority: str = "https://login.microsoftonline.com"
+    scope: str = "https://monitor.azure.com/.default"
+
+
+class SiemSettings(_Section):
+    """Where phases and verdicts are reported to as OCSF events."""
+
+    webhook_url: str = ""
+    webhook_secret: SecretStr = SecretStr("")
+    """``whsec_...`` of Standard Webhooks: signs what is sent to ``webhook_url``."""
+    splunk_url: str = ""
+    """HTTP Event Collector, ``https://HOST:8088/services/collector/event``."""
+    splunk_token: SecretStr = SecretStr("")
+    sentinel: SentinelSettings | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=15)] = 10.0
+
+
 class WorkerSettings(_Section):
     """Capacity of one worker process."""
 
@@ -135,6 +164,7 @@ class Settings(BaseSettings):
     proof: ProofSettings = ProofSettings()
     guard: GuardSettings = GuardSettings()
     notify: NotifySettings = NotifySettings()
+    siem: SiemSettings = SiemSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
 

@@ -117,7 +117,7 @@ def _workflow_worker(client: Client, settings: Settings, identity: str) -> Worke
         client,
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
-        activities=[NotifyActivities(channels(settings.notify)).notify],
+        activities=[NotifyActivities(channels(settings)).notify],
         workflow_runner=_runner(),
         identity=identity,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,

@@ -35,15 +35,29 @@ class OnCall:
         self.pages: list[asyncio.Task[None]] = []
         self.news = False
 
-    def page(self, kind: str, text: str, *, verdict: Verdict | None = None) -> None:
+    def page(
+        self, kind: str, text: str, *, phase: Phase | None = None, verdict: Verdict | None = None
+    ) -> None:
         """Send a page in the background."""
-        page = Page(incident_id=self.facts.incident_id, kind=kind, message=text, verdict=verdict)
+        page = Page(
+            incident_id=self.facts.incident_id,
+            kind=kind,
+            message=text,
+            phase=phase,
+            verdict=verdict,
+            workload_id=self.facts.workload_id,
+            cloud=self.facts.cloud,
+            mode=self.facts.mode,
+            at=workflow.now(),
+        )
         self.pages.append(asyncio.create_task(self._deliver(page)))
 
-    def tell(self, kind: str, text: str) -> None:
+    def tell(
+        self, kind: str, text: str, *, phase: Phase | None = None, verdict: Verdict | None = None
+    ) -> None:
         """Send news that ask for nothing; runs that began before 0.2 have none in their history."""
         if self.news:
-            self.page(kind, text)
+            self.page(kind, text, phase=phase, verdict=verdict)
 
     def begin(self, text: str) -> None:
         """Say that the run has begun."""
@@ -52,7 +66,8 @@ class OnCall:
 
     def gate(self, phase: Phase) -> None:
         """Say how a phase was judged."""
-        self.tell("gate", f"phase {int(phase)} {phase.title}: {self.facts.phases[phase].verdict}")
+        verdict = self.facts.phases[phase].verdict
+        self.tell("gate", f"phase {int(phase)} {phase.title}: {verdict}", phase=phase, verdict=verdict)
 
     def end(self) -> None:
         """Say how the run ended."""

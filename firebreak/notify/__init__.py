@@ -1,14 +1,18 @@
-"""The channels to people that the settings name."""
+"""The channels to people and to the SIEM that the settings name."""
 
 from __future__ import annotations
 
 from activities.notify import Channel, LogChannel
-from firebreak.settings import NotifySettings
+from firebreak.settings import NotifySettings, Settings, SiemSettings
 
 
-def channels(settings: NotifySettings) -> tuple[Channel, ...]:
-    """Every channel of the settings, the log first; raises SettingsError for a URL that is none."""
-    found: list[Channel] = [LogChannel()]
+def channels(settings: Settings) -> tuple[Channel, ...]:
+    """Every channel of the settings, the log first; raises SettingsError for one that cannot be used."""
+    return (LogChannel(), *_people(settings.notify), *_siem(settings.siem))
+
+
+def _people(settings: NotifySettings) -> list[Channel]:
+    found: list[Channel] = []
     if settings.pagerduty_key.get_secret_value():
         from firebreak.notify.pagerduty import PagerDuty  # noqa: PLC0415 - only where it is used
 
@@ -17,4 +21,12 @@ def channels(settings: NotifySettings) -> tuple[Channel, ...]:
         from firebreak.notify.fanout import fan_out  # noqa: PLC0415 - loads over a hundred plugins
 
         found += fan_out(settings)
-    return tuple(found)
+    return found
+
+
+def _siem(settings: SiemSettings) -> list[Channel]:
+    if not (settings.webhook_url or settings.splunk_url or settings.sentinel):
+        return []
+    from firebreak.notify.siem import siems  # noqa: PLC0415 - only where it is used
+
+    return [*siems(settings)]

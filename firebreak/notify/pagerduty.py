@@ -68,6 +68,6 @@ def action_of(page: Page) -> Action | None:
         return None
     if page.kind == "decided":
         return "acknowledge"
-    if page.verdict in ENDED_WELL:
+    if page.kind == "verdict" and page.verdict in ENDED_WELL:
         return "resolve"
     return "trigger"

@@ -17,7 +17,19 @@ class Receiver:
 
     url: str = ""
     status: int = 202
-    messages: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Path to the JSON document that is answered there."""
+
+    def keep(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.bodies.append(body)
+        self.paths.append(request.path)
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        if request.headers.get_content_type() != "application/x-www-form-urlencoded":
+            self.messages.append(json.loads(body))
 
 
 @contextmanager
@@ -29,9 +41,10 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if seen.status < 300:
-                seen.messages.append(json.loads(body))
+                seen.keep(self, body)
             self.send_response(seen.status)
             self.end_headers()
+            self.wfile.write(json.dumps(seen.answers.get(self.path)).encode())
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the signature of http.server
             """Stay silent."""

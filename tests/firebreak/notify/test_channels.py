@@ -17,7 +17,7 @@ from firebreak.errors import NotDeliveredError, SettingsError
 from firebreak.model import Verdict
 from firebreak.notify import channels
 from firebreak.notify.pagerduty import SUMMARY_LENGTH, action_of
-from firebreak.settings import NotifySettings
+from firebreak.settings import NotifySettings, Settings
 from tests.firebreak.notify.receiver import Receiver, receiver
 
 SECRET = "routing-key-1234567890"
@@ -44,7 +44,7 @@ def page(kind: str = "decision_needed", **fields: Any) -> Page:
 
 
 def the_other(chosen: NotifySettings) -> Channel:
-    log, other = channels(chosen)
+    log, other = channels(Settings(notify=chosen))
     assert log.name == "log"
     return other
 
@@ -70,6 +70,7 @@ async def test_a_long_message_is_cut_to_what_pagerduty_takes(pager: Receiver) ->
         ("breach", None, "trigger"),
         ("decided", None, "acknowledge"),
         ("gate", None, None),
+        ("gate", Verdict.CONTAINED, None),
         ("verdict", Verdict.CONTAINED, "resolve"),
         ("verdict", Verdict.RELEASED, "resolve"),
         ("verdict", Verdict.REJECTED, "resolve"),
@@ -111,14 +112,14 @@ async def test_chat_gets_a_title_and_the_text(pager: Receiver) -> None:
 def test_a_url_that_apprise_does_not_know_is_a_settings_error_without_the_url() -> None:
     wrong = NotifySettings.model_validate({"urls": [f"nothing://{SECRET}"]})
     with pytest.raises(SettingsError, match="number 1 is no Apprise URL") as caught:
-        channels(wrong)
+        channels(Settings(notify=wrong))
     assert SECRET not in str(caught.value)
 
 
 async def test_only_channels_that_failed_are_tried_again(pager: Receiver) -> None:
     with receiver() as dead:
         both = settings(pager).model_copy(update={"urls": settings(dead, chat=True).urls})
-        activities = NotifyActivities(channels(both))
+        activities = NotifyActivities(channels(Settings(notify=both)))
         dead.status = 503
         reached, error = await attempted(activities)
         assert isinstance(error, ApplicationError)
