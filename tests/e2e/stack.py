@@ -22,9 +22,10 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.rogue import running_rogue
+from drills.sandbox.aws.rogue import MODULE as ROGUE
 from drills.sandbox.aws.sample import Sample, seed
 from drills.sandbox.aws.sample.clients import Admin
+from drills.sandbox.rogue import running_rogue
 from firebreak import inventory, start
 from firebreak.connect import connect, ensure_search_attributes
 from firebreak.devserver import DevServer
@@ -241,7 +242,7 @@ class Stack:
     def rogue(self) -> Iterator[Rogue]:
         """The compromised agent, alive for the length of a block, with every channel of it at work."""
         assert self.sample.rogue_config_path is not None
-        with running_rogue(self.sandbox.url, self.sample.rogue_config_path):
+        with running_rogue(ROGUE, self.sandbox.url, self.sample.rogue_config_path):
             rogue = Rogue(self.sandbox)
             rogue.until(lambda channels: all(c["successes"] for c in channels.values()))
             yield rogue

@@ -48,6 +48,7 @@ ACTIVE = (
     "resourcelist",
     "resourcetags",
     "roledefinitions",
+    "roguereports",
     "sentinel",
     "storage.arm_containers",
     "storage.arm_policies",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drills.sandbox.aws.rogue import COUNTER
 from drills.sandbox.aws.sample.accounts import create_role
 from drills.sandbox.aws.sample.artifacts import IMAGE_TAG, MANIFEST_TYPE, image_manifest
 from drills.sandbox.aws.sample.clients import allow, document, session_of, trust
 from drills.sandbox.aws.sample.network import CANARY_PORT
+from drills.sandbox.rogue import COUNTER
 
 if TYPE_CHECKING:
     from drills.sandbox.aws.sample.artifacts import Artifacts

@@ -16,10 +16,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from drills.sandbox.aws.client import SandboxError, start_sandbox
-from drills.sandbox.aws.rogue import Channel, RefusedError, Rogue, RogueConfigError, Tally, running_rogue
+from drills.sandbox.aws.rogue import MODULE, AwsRepertoire, refusable
 from drills.sandbox.aws.sample import seed
 from drills.sandbox.aws.sample.agent import AGENT_ROLE
 from drills.sandbox.aws.sample.clients import Admin, document
+from drills.sandbox.rogue import Channel, RefusedError, Rogue, RogueConfigError, Tally, running_rogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ def denied(code: str) -> ClientError:
 
 def test_success_is_dated_when_its_answer_arrived() -> None:
     deed = Deed()
-    channel = Channel("api", deed, Tally(phase=1))
+    channel = Channel("api", refusable(deed), Tally(phase=1))
     before = datetime.now(UTC)
     channel.attempt_once()
     told = channel.describe()
@@ -88,7 +89,7 @@ def test_success_is_dated_when_its_answer_arrived() -> None:
 )
 def test_failure_keeps_the_time_of_the_last_success(error: Exception, reported: str) -> None:
     deed = Deed()
-    channel = Channel("api", deed, Tally(phase=1))
+    channel = Channel("api", refusable(deed), Tally(phase=1))
     channel.attempt_once()
     succeeded = channel.describe()["last_success_at"]
     deed.error = error
@@ -103,7 +104,7 @@ def test_unknown_kind_of_channel_is_refused() -> None:
     channel = {"name": "x", "kind": "prayer", "phase": 1}
     config = {"agent": "a", "region": "eu-central-1", "principals": {}, "channels": [channel]}
     with pytest.raises(RogueConfigError, match=r"'x'.*prayer"):
-        Rogue("http://127.0.0.1:9", config)
+        Rogue("http://127.0.0.1:9", config, AwsRepertoire)
 
 
 # Against the sandbox
@@ -141,7 +142,7 @@ def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[SandboxC
     client, sample = world
     assert sample.rogue_config_path
     admin = Admin.of(client, sample.workload_account, sample.region)
-    with running_rogue(client.url, sample.rogue_config_path):
+    with running_rogue(MODULE, client.url, sample.rogue_config_path):
         wait_for(lambda: bool(channels(client)), "a first report")
         assert set(channels(client)) == EVERY_CHANNEL
         assert alive(client, EVERY_CHANNEL) == EVERY_CHANNEL
@@ -173,7 +174,7 @@ def _deny_at_the_subnets(admin: Admin) -> None:
 
 
 def start(url: str, config: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "drills.sandbox.aws.rogue", "--endpoint", url, "--config", str(config)]
+    command = [sys.executable, "-m", MODULE, "--endpoint", url, "--config", str(config)]
     return subprocess.Popen([*command, *arguments], cwd=ROOT, **options)
 
 
@@ -201,7 +202,11 @@ def test_lost_sandbox_does_not_end_the_rogue(world: tuple[SandboxClient, Sample]
     _, sample = world
     assert sample.rogue_config
     few = [item for item in sample.rogue_config["channels"] if item["name"] in ("egress-new", "api")]
-    rogue = Rogue("http://127.0.0.1:9", {**sample.rogue_config, "channels": few, "interval_seconds": 0.05})
+    rogue = Rogue(
+        "http://127.0.0.1:9",
+        {**sample.rogue_config, "channels": few, "interval_seconds": 0.05},
+        AwsRepertoire,
+    )
     stop = threading.Event()
     thread = threading.Thread(target=rogue.run, args=(stop,))
     thread.start()
