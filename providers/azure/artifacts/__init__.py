@@ -1,1 +1,5 @@
-"""Freeze what the workload is made of: blobs, images, models, pipelines, and the resources that hold them."""
+"""Phase 3 on Azure: nothing can be modified, deleted or promoted, and every artifact's hash is on record."""
+
+from providers.azure.artifacts import blobs, images, locks, models, pipelines
+
+__all__ = ["blobs", "images", "locks", "models", "pipelines"]

@@ -74,7 +74,7 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
             "Microsoft.ContainerRegistry/registries/metadata/read",
             "Microsoft.ContainerRegistry/registries/metadata/write",
         ),
-        *on_target(*(each.action for each in USE_TAGS)),
+        *USE_TAGS,
     )
 
     @classmethod
@@ -89,6 +89,11 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
     def arns(cls, target: Target) -> tuple[str, ...]:
         """The registry: a repository is no resource of Azure Resource Manager."""
         return (target.ref[: target.ref.lower().index("/repositories/")],)
+
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003
+        """The registry carries the tags."""
+        return cls.arns(target)
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read the attributes; raises PermanentCloudError when the declared image is not there.

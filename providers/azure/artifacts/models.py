@@ -62,6 +62,11 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
         ]
 
     @classmethod
+    def arns(cls, target: Target) -> tuple[str, ...]:
+        """The model: listing its versions is a right there."""
+        return ("/" + "/".join(ResourceId.parse(target.ref).segments[:-2]),)
+
+    @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:
         """A workspace's version needs none of a registry's rights, and the other way round."""
         other = f"{_ML}/workspaces/" if _is_of_registry(target) else f"{_ML}/registries/"
