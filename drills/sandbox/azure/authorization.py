@@ -1,7 +1,7 @@
 """Role assignments: who has which role where.
 
-Source: Azure REST API, Authorization: Role Assignments (2022-04-01); "Troubleshoot Azure RBAC"; "List Azure role
-assignments using the REST API" (filters); an assignment is readable at once and in effect later (timeline.py).
+Sources: Azure REST API, Authorization: Role Assignments (2022-04-01); "Troubleshoot Azure RBAC"; "List Azure
+role assignments using the REST API" (filters). An assignment is readable at once and in effect later.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def put_assignment(call: Call) -> Answer:
     """Assign a role; the same name and content again is accepted and changes nothing."""
     scope, name = call.params["scope"] or ids.ROOT, call.params["name"]
     if not _GUID.fullmatch(name):
-        raise ArmError(400, "InvalidRoleAssignmentId", f"The role assignment ID '{name}' is not valid. It must be a GUID.")
+        raise ArmError(
+            400,
+            "InvalidRoleAssignmentId",
+            f"The role assignment ID '{name}' is not valid. It must be a GUID.",
+        )
     properties = _wanted(call, scope)
     known = role_assignments.get(name.lower())
     if known is not None:
@@ -82,8 +86,12 @@ def _need_role(role: str, scope: str) -> None:
     if custom is None and name not in _BUILT_IN:
         message = f"The specified role definition with ID '{name}' does not exist."
         raise ArmError(400, "RoleDefinitionDoesNotExist", message)
-    if custom is not None and not any(ids.key(one) in tenancy.ancestors(scope) for one in custom["assignableScopes"]):
-        message = f"The scope '{scope}' is not authorized to be used in the role assignment for the role '{name}'."
+    if custom is not None and not any(
+        ids.key(one) in tenancy.ancestors(scope) for one in custom["assignableScopes"]
+    ):
+        message = (
+            f"The scope '{scope}' is not authorized to be used in the role assignment for the role '{name}'."
+        )
         raise ArmError(400, "RoleAssignmentScopeNotAssignableToRoleDefinition", message)
 
 
@@ -96,7 +104,9 @@ def _principal_type(principal: str, claimed: str | None, tenant: str) -> str:
         raise ArmError(400, "PrincipalNotFound", message)
     kind = _TYPES.get(found.kind, "ServicePrincipal")
     if claimed and claimed != kind:
-        message = f"The PrincipalId '{principal}' has type '{kind}', which is different from specified '{claimed}'."
+        message = (
+            f"The PrincipalId '{principal}' has type '{kind}', which is different from specified '{claimed}'."
+        )
         raise ArmError(400, "UnmatchedPrincipalType", message)
     return kind
 
@@ -118,9 +128,12 @@ def _updated(known: Assignment, scope: str, properties: JsonObject) -> Assignmen
 
 def _refuse_twin(scope: str, properties: JsonObject) -> None:
     wanted = _meaning(ids.key(scope), properties)
-    twin = next((one for one in role_assignments.values() if _meaning(one.scope, one.properties) == wanted), None)
+    twin = next(
+        (one for one in role_assignments.values() if _meaning(one.scope, one.properties) == wanted), None
+    )
     if twin is not None:
-        message = f"The role assignment already exists. The ID of the conflicting role assignment is {twin.name.replace('-', '')}."
+        plain = twin.name.replace("-", "")
+        message = f"The role assignment already exists. The ID of the existing role assignment is {plain}."
         raise ArmError(409, "RoleAssignmentExists", message)
 
 
@@ -180,7 +193,9 @@ def _owns(assignment: Assignment, scope: str) -> bool:
 def list_assignments(call: Call) -> JsonObject:
     """List the assignments at, above and below a scope, as far as the filter lets through."""
     scope = call.params["scope"] or ids.ROOT
-    return paging.page(call, (shown(one) for one in selected(scope, call.query.get("$filter", ""), call.caller.tenant_id)))
+    return paging.page(
+        call, (shown(one) for one in selected(scope, call.query.get("$filter", ""), call.caller.tenant_id))
+    )
 
 
 def selected(scope: str, query: str, tenant: str) -> Iterator[Assignment]:

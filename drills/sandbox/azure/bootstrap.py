@@ -34,8 +34,8 @@ def _need(object_id: str) -> DirectoryObject:
 
 @route("POST", "/admin-token")
 def admin_token(request: ControlRequest) -> dict[str, Any]:
-    """Return a token of the tenant's administrator, who may do everything, for an audience."""
-    tenant = _tenant(request)
+    """Return a token of the administrator of `tenant`, or of the tenant that `scope` is in."""
+    tenant = tenancy.tenant_of(request.text("scope", "/")) or _tenant(request)
     admin = next(
         (one for one in directory.list(tenant, "servicePrincipals") if one.id in administrators), None
     )

@@ -21,7 +21,16 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from drills.sandbox.azure.tenancy import HOME_SUBSCRIPTION, HOME_TENANT
 
-__all__ = ["HOME_SUBSCRIPTION", "HOME_TENANT", "ArmAnswer", "AzureSandbox", "Calls", "Identity", "SandboxError", "start_sandbox"]
+__all__ = [
+    "HOME_SUBSCRIPTION",
+    "HOME_TENANT",
+    "ArmAnswer",
+    "AzureSandbox",
+    "Calls",
+    "Identity",
+    "SandboxError",
+    "start_sandbox",
+]
 
 JsonObject = dict[str, Any]
 _ARM = "https://management.azure.com"
@@ -98,7 +107,7 @@ class AzureSandbox:
         self.request("POST", "/reset")
 
     def configure(self, **changes: float) -> JsonObject:
-        """Change settings: role_propagation_seconds, lro_seconds, latency_ms, page_size, token_seconds, ..."""
+        """Change settings: role_propagation_seconds, lro_seconds, latency_ms, page_size, ..."""
         return self.request("POST", "/settings", changes)
 
     def advance(self, seconds: float) -> None:
@@ -131,7 +140,9 @@ class AzureSandbox:
         """Create a management group (`tenant`, `parent`) and return its ARM id."""
         return str(self.request("POST", "/management-groups", {"name": name, **choices})["id"])
 
-    def create_principal(self, name: str, *, tenant: str = HOME_TENANT, graph: tuple[str, ...] = ()) -> Identity:
+    def create_principal(
+        self, name: str, *, tenant: str = HOME_TENANT, graph: tuple[str, ...] = ()
+    ) -> Identity:
         """Register an application with a secret and application permissions of Graph."""
         body = {"name": name, "tenant": tenant, "graph": list(graph)}
         return Identity(**self.request("POST", "/principals", body))
@@ -166,27 +177,33 @@ class AzureSandbox:
         return str(self.request("POST", "/federation/assertion", body)["assertion"])
 
     def host_token(self, host: str, **choices: str) -> JsonObject:
-        """Return what the metadata endpoint of a host gives (`identity`, `resource`): access_token or refused."""
+        """Return access_token or refused, as a host's metadata endpoint says (`identity`, `resource`)."""
         return self.request("POST", "/managed-identity/token", {"host": host, **choices})
 
     def arm(
-        self, method: str, path: str, version: str, body: JsonObject | None = None, *, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        version: str,
+        body: JsonObject | None = None,
+        *,
+        token: str | None = None,
     ) -> Any:
         """Call Azure Resource Manager as the administrator (or bearer of `token`) and wait until it is done.
 
-        Returns the document; raises SandboxError for any error. Tenants other than the home one need `token`.
+        Returns the document; raises SandboxError for any error.
         """
         url = f"{_ARM}{quote(path, safe=_PATH_SAFE)}?{urlencode({'api-version': version})}"
-        bearer = token or self.admin_token()
+        bearer = token or str(self.request("POST", "/admin-token", {"scope": path})["access_token"])
         answer = _accepted(method, path, self.send(method, url, body, token=bearer))
         if "Azure-AsyncOperation" in answer.headers:
             return self._waited(path, url, bearer, answer)
         return answer.body
 
     def _waited(self, path: str, url: str, token: str, answer: ArmAnswer) -> Any:
-        status = {"status": "InProgress"}
+        where, status = answer.headers["Azure-AsyncOperation"], {"status": "InProgress"}
         while status["status"] == "InProgress":
-            status = _accepted("GET", path, self.send("GET", answer.headers["Azure-AsyncOperation"], token=token)).body
+            status = _accepted("GET", path, self.send("GET", where, token=token)).body
             time.sleep(_POLL_SECONDS if status["status"] == "InProgress" else 0)
         if status["status"] != "Succeeded":
             raise SandboxError(f"{path}: {status}")
@@ -215,7 +232,9 @@ class AzureSandbox:
             connection.request(method, url.split(target.netloc, 1)[1], data, {**sent, **(headers or {})})
             response = connection.getresponse()
             raw = response.read()
-            return ArmAnswer(response.status, _document(raw, response.headers), dict(response.headers))
+            return ArmAnswer(
+                response.status, _document(raw, response.headers.get("Content-Type")), dict(response.headers)
+            )
         finally:
             connection.close()
 
@@ -236,8 +255,8 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _PATH_SAFE = "/()',$@!*;:=+~"
 
 
-def _document(raw: bytes, headers: Mapping[str, str]) -> Any:
-    return json.loads(raw) if raw and "json" in (headers.get("Content-Type") or "") else raw or None
+def _document(raw: bytes, kind: str | None) -> Any:
+    return json.loads(raw) if raw and "json" in (kind or "") else raw or None
 
 
 def _accepted(method: str, path: str, answer: ArmAnswer) -> ArmAnswer:

@@ -1,7 +1,7 @@
 """Deny assignments, which users may create since the preview of 2024-07-01.
 
-Sources: "Understand Azure deny assignments"; New-AzDenyAssignment: only write, delete and action operations can be
-denied, data actions and groups are not supported, and denying everyone needs somebody who is excluded.
+Sources: "Understand Azure deny assignments"; New-AzDenyAssignment: only write, delete and action operations
+can be denied, data actions and groups are not supported, and denying everyone needs somebody who is excluded.
 """
 
 from __future__ import annotations

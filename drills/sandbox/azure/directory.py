@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,9 @@ class Directory:
     def add_application(self, tenant_id: str, name: str) -> tuple[DirectoryObject, DirectoryObject]:
         """Register an application and its service principal."""
         app_id = str(uuid.uuid4())
-        application = self.add("applications", tenant_id, {**_APPLICATION, "displayName": name, "appId": app_id})
+        application = self.add(
+            "applications", tenant_id, {**_APPLICATION, "displayName": name, "appId": app_id}
+        )
         principal = {**_PRINCIPAL, "displayName": name, "appDisplayName": name, "appId": app_id}
         return application, self.add("servicePrincipals", tenant_id, principal)
 
@@ -140,18 +142,20 @@ class Directory:
         """End a membership and tell whether there was one."""
         return self._memberships.delete(f"{group_id}/{member_id}")
 
-    def members(self, group_id: str) -> list[str]:
+    def members(self, group_id: str) -> Sequence[str]:
         """Return the direct members of a group."""
         return [one.member_id for one in self._memberships.values() if one.group_id == group_id]
 
-    def groups_of(self, member_id: str, *, effective: bool = False, direct: bool = False) -> list[str]:
+    def groups_of(self, member_id: str, *, effective: bool = False, direct: bool = False) -> Sequence[str]:
         """Return the groups a principal is in, through other groups too; those in effect if asked."""
         memberships = list(self._memberships.effective() if effective else self._memberships.values())
         found: list[str] = []
         waiting = [member_id]
         while waiting:
             member = waiting.pop()
-            new = [one.group_id for one in memberships if one.member_id == member and one.group_id not in found]
+            new = [
+                one.group_id for one in memberships if one.member_id == member and one.group_id not in found
+            ]
             found += new
             waiting += [] if direct else new
         return found

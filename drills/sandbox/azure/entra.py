@@ -1,7 +1,7 @@
 """The token service: discovery, and tokens for client secrets, certificates and federated assertions.
 
-Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow"; "Microsoft Entra authentication
-and authorization error codes".
+Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow"; "Microsoft Entra
+authentication and authorization error codes".
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def worded(call: Call, error: ArmError) -> Answer:
     number = error.number if isinstance(error, TokenError) else 90033
     oauth = error.error if isinstance(error, TokenError) else "temporarily_unavailable"
     stamp = clock.now().strftime("%Y-%m-%d %H:%M:%SZ")
-    text = (
-        f"AADSTS{number}: {error.message} Trace ID: {call.id} Correlation ID: {call.id} Timestamp: {stamp}"
-    )
+    text = f"AADSTS{number}: {error.message} Trace ID: {call.id} Correlation ID: {call.id} Timestamp: {stamp}"
     body = {
         "error": oauth,
         "error_description": text,
@@ -64,7 +62,7 @@ def worded(call: Call, error: ArmError) -> Answer:
 
 
 @operation("login", "GET", "/common/discovery/instance", authenticated=False, source=_SOURCE)
-def discover_instance(call: Call) -> JsonObject:
+def discover_instance(_call: Call) -> JsonObject:
     """Tell which hosts are this token service."""
     names = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
     cloud = {"preferred_network": names[0], "preferred_cache": names[1], "aliases": names}
@@ -92,14 +90,12 @@ def discover_tenant(call: Call) -> JsonObject:
 
 
 @operation("login", "GET", "/{tenant}/discovery/v2.0/keys", authenticated=False, source=_SOURCE)
-def list_keys(call: Call) -> JsonObject:
+def list_keys(_call: Call) -> JsonObject:
     """Publish the key that tokens are signed with."""
     return {"keys": [tokens.entra_key().jwk()]}
 
 
-@operation(
-    "login", "POST", "/{tenant}/oauth2/v2.0/token", authenticated=False, mutating=False, source=_FLOW
-)
+@operation("login", "POST", "/{tenant}/oauth2/v2.0/token", authenticated=False, mutating=False, source=_FLOW)
 def issue_token(call: Call) -> JsonObject:
     """Issue a token for an application, service principal or managed identity itself."""
     form = dict(parse_qsl(call.raw.decode()))
@@ -197,7 +193,9 @@ def _prove_certificate(principal: DirectoryObject, assertion: str) -> None:
     keys = [key for holder in _holders(principal) for key in holder.document["keyCredentials"]]
     if any(_signed_with(assertion, key) for key in keys):
         return
-    message = "The certificate with identifier used to sign the client assertion is not registered on application."
+    message = (
+        "The certificate with identifier used to sign the client assertion is not registered on application."
+    )
     raise TokenError(700027, "invalid_client", message)
 
 
@@ -216,7 +214,7 @@ def _signed_with(assertion: str, key: JsonObject) -> bool:
 
 def audience_of(scope: str) -> str:
     """Return the audience a scope means, which must be known."""
-    resource = scope.split()[0].removesuffix("/.default") if scope.strip() else ""
+    resource = scope.split(maxsplit=1)[0].removesuffix("/.default") if scope.strip() else ""
     if not hosts.known_audience(resource):
         message = f"The resource principal named {resource} was not found in the tenant."
         raise TokenError(500011, "invalid_resource", message)

@@ -123,7 +123,7 @@ def before(call: Call) -> None:
         return
     if fault.kind is FaultKind.DROP:
         raise DroppedError
-    raise _error_of(fault, call)
+    raise _error_of(fault)
 
 
 def drops_answer(call: Call) -> bool:
@@ -136,10 +136,12 @@ def fails_later(call: Call) -> bool:
     return faults.strike(call, FaultKind.LRO_FAILED) is not None
 
 
-def _error_of(fault: Fault, call: Call) -> ArmError:
+def _error_of(fault: Fault) -> ArmError:
     if fault.kind is FaultKind.THROTTLE:
         headers = {"Retry-After": str(fault.retry_after)}
-        message = f"Number of requests exceeded the limit. Please try again after '{fault.retry_after}' seconds."
+        message = (
+            f"Number of requests exceeded the limit. Please try again after '{fault.retry_after}' seconds."
+        )
         return ArmError(429, "TooManyRequests", message, headers=headers)
     if fault.kind is FaultKind.DENIED:
         return ArmError(403, "AuthorizationFailed", "The client does not have authorization (injected).")

@@ -1,7 +1,7 @@
 """The external identity providers that federated credentials trust: they sign for any subject, on request.
 
-Source: "Workload identity federation": the token service accepts an assertion whose issuer, subject and audience
-match one federated credential, case-sensitively since 2025 ("Breaking changes" of the identity platform).
+Source: "Workload identity federation": the token service accepts an assertion whose issuer, subject and
+audience match one federated credential, case-sensitively since 2025 ("What's new for authentication?").
 """
 
 from __future__ import annotations

@@ -1,14 +1,26 @@
 """Take a request through what every call goes through, in the order of the real front doors.
 
-Which operation is meant, its api-version, who calls, faults, whether that is allowed, locks, preconditions, the
-handler; then the record of the call and the entry of the activity log.
+Which operation is meant, its api-version, who calls, faults, whether that is allowed, locks, preconditions,
+the handler; then the record of the call and the entry of the activity log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drills.sandbox.azure import activitylog, calls, etag, faults, generic, hosts, ids, locks, lro, rbac, tokens
+from drills.sandbox.azure import (
+    activitylog,
+    calls,
+    etag,
+    faults,
+    generic,
+    ids,
+    locks,
+    lro,
+    pim,
+    rbac,
+    tokens,
+)
 from drills.sandbox.azure.call import Answer, Call
 from drills.sandbox.azure.errors import ArmError, DroppedError, worded
 from drills.sandbox.azure.state import lock
@@ -44,6 +56,7 @@ def _answered(call: Call) -> Answer:
     faults.before(call)
     with lock:
         lro.settle()
+        pim.expire()
         _admit(call, operation)
         given = operation.handler(call)
     if isinstance(given, Answer):
@@ -110,10 +123,9 @@ def _admit(call: Call, operation: Operation) -> None:
 
 
 def _check_tenant(call: Call) -> None:
-    subscription = ids.subscription_of(call.path)
-    if subscription is None:
+    subscription, tenant = ids.subscription_of(call.path), tenancy.tenant_of(call.path)
+    if tenant is None and subscription is None:
         return
-    tenant = tenancy.tenant_of(call.path)
     if tenant is None:
         raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
     if call.caller.tenant_id != tenant:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from drills.sandbox.azure import ids, lro, paging
 from drills.sandbox.azure.call import Answer, Call, JsonObject
@@ -113,7 +113,7 @@ class ResourceType:
             raise ArmError(400, "LocationRequired", message)
         parent = "/".join(call.path.rstrip("/").split("/")[:-2])
         if len(self.parts) > 1 and store.get(parent) is None:
-            message = f"Can not perform requested operation on nested resource. Parent resource '{parent}' not found."
+            message = f"Parent resource '{parent}' of the nested resource '{call.path}' not found."
             raise ArmError(404, "ParentResourceNotFound", message)
 
 
@@ -131,7 +131,7 @@ def _restore(item: Item, before: Item | None) -> None:
 def resource_type(name: str, *, versions: tuple[str, ...], **hooks: Unpack[Hooks]) -> ResourceType:
     """Register the operations of a type such as Microsoft.Compute/disks, or a nested one."""
     source = hooks.pop("source", "")
-    made = ResourceType(name, **hooks)
+    made = ResourceType(name, **cast("dict[str, Any]", hooks))
     one, rules = made.template(), {"versions": versions, "source": source}
     collection = one.rsplit("/", 1)[0]
     _register("GET", one, made.show, f"{name}/read", rules)

@@ -1,7 +1,7 @@
 """Microsoft Graph: service principals, applications, their credentials, and groups.
 
-Source: Microsoft Graph REST API v1.0, one page per operation; the permissions are those of its "Permissions" table
-for application permissions.
+Source: Microsoft Graph REST API v1.0, one page per operation; the permissions are those of each page's
+"Permissions" table for applications.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _MEMBERSHIP = (
 _MEMBERS_WRITE = ("GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All")
 _SOURCE = "Microsoft Graph REST API v1.0"
 _EQUALS = re.compile(r"^\s*(\w+)\s+eq\s+'([^']*)'\s*$")
-# appId and the like identify an object for good ("Update servicePrincipal", "Update application")
-_FIXED = frozenset({"id", "appId", "createdDateTime", "servicePrincipalType", "passwordCredentials"})
 _WRITABLE = {
-    "servicePrincipals": "accountEnabled displayName tags appRoleAssignmentRequired keyCredentials isDisabled notes",
+    "servicePrincipals": (
+        "accountEnabled displayName tags appRoleAssignmentRequired keyCredentials isDisabled notes"
+    ),
     "applications": "displayName tags identifierUris keyCredentials isDisabled signInAudience notes",
 }
 _PATHS = (
@@ -56,7 +56,10 @@ _PATHS = (
 def worded(call: Call, error: ArmError) -> Answer:
     """Word an error as Graph does."""
     inner = {"date": "", "request-id": call.id, "client-request-id": call.id}
-    codes = {"ResourceNotFound": "Request_ResourceNotFound", "AuthorizationFailed": "Authorization_RequestDenied"}
+    codes = {
+        "ResourceNotFound": "Request_ResourceNotFound",
+        "AuthorizationFailed": "Authorization_RequestDenied",
+    }
     code = codes.get(error.code, error.code)
     if error.status == 401:  # noqa: PLR2004 - Graph has one code for every bad token
         code = "InvalidAuthenticationToken"
@@ -66,9 +69,7 @@ def worded(call: Call, error: ArmError) -> Answer:
 
 def missing(object_id: str) -> ArmError:
     """Return the refusal of an object that does not exist."""
-    message = (
-        f"Resource '{object_id}' does not exist or one of its queried reference-property objects are not present."
-    )
+    message = f"Resource '{object_id}' does not exist or one of its queried references is not present."
     return ArmError(404, "Request_ResourceNotFound", message)
 
 
@@ -177,7 +178,11 @@ def add_federated(call: Call) -> Answer:
     if any(one["name"] == given["name"] or _pair(one) == _pair(given) for one in holder.federated.values()):
         message = "FederatedIdentityCredential with the name or the issuer and subject already exists."
         raise ArmError(409, "Request_MultipleObjectsWithSameKeyValue", message)
-    made = {"id": str(uuid4()), **{name: given[name] for name in names}, "audiences": list(given["audiences"])}
+    made = {
+        "id": str(uuid4()),
+        **{name: given[name] for name in names},
+        "audiences": list(given["audiences"]),
+    }
     made["description"] = given.get("description")
     holder.federated[made["id"]] = made
     return Answer(201, made)
@@ -256,7 +261,7 @@ def add_member(call: Call) -> None:
     if directory.get(member) is None:
         raise missing(member)
     if member in directory.members(group.id):
-        message = "One or more added object references already exist for the following modified properties: 'members'."
+        message = "One or more added object references already exist for: 'members'."
         raise ArmError(400, "Request_BadRequest", message)
     directory.join(group.id, member)
 

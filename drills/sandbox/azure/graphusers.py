@@ -1,6 +1,6 @@
 """Microsoft Graph: users, as far as containment ends their sessions.
 
-Source: Microsoft Graph REST API v1.0, "user: revokeSignInSessions"; there is no such call for service principals.
+Source: Microsoft Graph REST API v1.0, "user: revokeSignInSessions"; service principals have no such call.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def certificate_names() -> list[str]:
 
 _ARM = ("https://management.azure.com", "https://management.core.windows.net")
 register("arm", ("management.azure.com",), _ARM)
-register("login", ("login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net"))
+register(
+    "login", ("login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net")
+)
 register(
     "graph",
     ("graph.microsoft.com",),

@@ -87,10 +87,10 @@ def _above(current: str) -> str:
     head, segments = split(current)
     if not segments:
         return "/" + "/".join(current.strip("/").split("/")[:-2])
-    return head if len(segments) <= 3 else _joined(head, segments[:-2])
+    return head if len(segments) <= len(("namespace", "type", "name")) else _joined(head, segments[:-2])
 
 
 def within(resource_id: str, scope: str) -> bool:
     """Tell whether an id is a scope or below it, by whole segments."""
     inner, outer = key(resource_id), key(scope)
-    return outer == ROOT or inner == outer or inner.startswith(outer + "/")
+    return outer in {ROOT, inner} or inner.startswith(outer + "/")

@@ -27,7 +27,9 @@ def check(call: Call) -> None:
     if call.method in {"GET", "HEAD"} or _is_lock(call.path):
         return
     deletes = call.method == "DELETE"
-    found = [one for one in _reaching(call.resource_id, below=deletes) if deletes or _level(one) == "ReadOnly"]
+    found = [
+        one for one in _reaching(call.resource_id, below=deletes) if deletes or _level(one) == "ReadOnly"
+    ]
     if found:
         verb = "delete" if deletes else "write"
         scopes = ", ".join(sorted({scope_of(one.id) for one in found}))
@@ -67,7 +69,9 @@ def put_lock(call: Call) -> Answer:
     properties = call.body.get("properties") or {}
     level = _LEVELS.get(str(properties.get("level", "")).lower())
     if level is None:
-        message = f"The lock level '{properties.get('level')}' is invalid. Valid levels: CanNotDelete, ReadOnly."
+        message = (
+            f"The lock level '{properties.get('level')}' is invalid. Valid levels: CanNotDelete, ReadOnly."
+        )
         raise ArmError(400, "InvalidLockLevel", message)
     existed = store.get(call.path) is not None
     item = store.put(call.path, {"properties": {**properties, "level": level}})

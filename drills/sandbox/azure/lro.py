@@ -126,7 +126,9 @@ def _path(resource_id: str) -> str:
     item = store.get(resource_id)
     location = item.location if item and item.location else "global"
     subscription = ids.subscription_of(resource_id)
-    return f"/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operations/{uuid.uuid4()}"
+    return (
+        f"/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operations/{uuid.uuid4()}"
+    )
 
 
 def _headers(call: Call, path: str, status: int) -> dict[str, str]:

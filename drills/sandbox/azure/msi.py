@@ -1,7 +1,7 @@
 """Managed identities: user-assigned ones with their federated credentials, and the tokens their hosts get.
 
-Sources: Managed Identity REST; "Managed identity best practice recommendations": the back end caches a token per
-resource for around 24 hours, and there is no way to refresh it early.
+Sources: Managed Identity REST; "Managed identity best practice recommendations": the back end caches a token
+per resource for around 24 hours, and there is no way to refresh it early.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_FEDERATED = 20
 _EARLY_SECONDS = 300.0
 
 
-def _on_put(call: Call, item: Item, before: Item | None) -> None:
+def _on_put(_call: Call, item: Item, before: Item | None) -> None:
     if before is not None:
         item.properties.update(before.properties)
         return
@@ -41,7 +41,7 @@ def _on_put(call: Call, item: Item, before: Item | None) -> None:
     }
 
 
-def _on_delete(call: Call, item: Item) -> None:
+def _on_delete(_call: Call, item: Item) -> None:
     directory.delete(item.properties["principalId"])
 
 
@@ -64,9 +64,7 @@ _identity = resource_type(
 _ONE = f"{_identity.template()}/federatedIdentityCredentials/{{credential}}"
 
 
-@operation(
-    "arm", "PUT", _ONE, versions=_VERSIONS, action=f"{_FEDERATED}/write", source=_FEDERATED_SOURCE
-)
+@operation("arm", "PUT", _ONE, versions=_VERSIONS, action=f"{_FEDERATED}/write", source=_FEDERATED_SOURCE)
 def put_credential(call: Call) -> Answer:
     """Trust an external issuer's subject."""
     wanted = call.body.get("properties") or {}
@@ -97,9 +95,7 @@ def get_credential(call: Call) -> JsonObject:
     return _view(store.need(call.path))
 
 
-@operation(
-    "arm", "DELETE", _ONE, versions=_VERSIONS, action=f"{_FEDERATED}/delete", source=_FEDERATED_SOURCE
-)
+@operation("arm", "DELETE", _ONE, versions=_VERSIONS, action=f"{_FEDERATED}/delete", source=_FEDERATED_SOURCE)
 def delete_credential(call: Call) -> Answer:
     """End the trust; 204 when there was none."""
     _parent(call)
@@ -162,7 +158,7 @@ on_reset(cache.clear)
 def host_token(request: ControlRequest) -> dict[str, Any]:
     """Return what the metadata endpoint of `host` gives code on it for `resource`.
 
-    `identity` names the user-assigned identity (ARM id or client id); without it, the host's only one or its own.
+    `identity` is a user-assigned identity (ARM id or client id); without it, the host's only one or its own.
     """
     from drills.sandbox.azure import entra  # noqa: PLC0415 - the token service reads managed identities
 
@@ -176,7 +172,11 @@ def host_token(request: ControlRequest) -> dict[str, Any]:
         token = cache.token(principal, entra.audience_of(f"{audience}/.default"))
     except ArmError as error:
         return {"refused": error.code, "message": error.message}
-    return {"access_token": token, "client_id": principal.app_id, "expires_on": tokens.claims_of(token)["exp"]}
+    return {
+        "access_token": token,
+        "client_id": principal.app_id,
+        "expires_on": tokens.claims_of(token)["exp"],
+    }
 
 
 def _principal_on(host: Item, wanted: str) -> DirectoryObject:
@@ -192,7 +192,9 @@ def _principal_on(host: Item, wanted: str) -> DirectoryObject:
 
 
 def _own_principal(identity: JsonObject, wanted: str) -> str:
-    return "" if wanted or "SystemAssigned" not in identity.get("type", "") else str(identity.get("principalId"))
+    return (
+        "" if wanted or "SystemAssigned" not in identity.get("type", "") else str(identity.get("principalId"))
+    )
 
 
 def _chosen(assigned: dict[str, Item | None], wanted: str) -> Item | None:

@@ -1,7 +1,7 @@
 """Active assignments of Privileged Identity Management, with or without an end.
 
-Source: "Manage active access assignments via the ARM API" (2020-10-01): a request AdminAssign makes an assignment
-that the role assignments list too, and AdminRemove ends it; permanent assignments are listed as instances.
+Source: "Manage active access assignments via the ARM API" (2020-10-01): a request AdminAssign makes an
+assignment that the role assignments list too, and AdminRemove ends it; permanent ones are instances as well.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def put_request(call: Call) -> Answer:
         **given,
         "scope": scope,
         "status": status,
-        "targetRoleAssignmentScheduleId": f"{scope}/providers/Microsoft.Authorization/roleAssignmentSchedules/{assignment.name}",
+        "targetRoleAssignmentScheduleId": _schedule(scope, assignment),
         "createdOn": clock.stamp(),
     }
     shown = {"id": call.path, "name": call.params["name"], "type": _REQUESTS, "properties": properties}
@@ -84,7 +84,11 @@ def _remove(call: Call, scope: str, given: JsonObject) -> Assignment:
 
 
 def _matching(scope: str, given: JsonObject) -> Assignment | None:
-    wanted = (ids.key(scope), given.get("principalId"), ids.name_of(str(given.get("roleDefinitionId", ""))).lower())
+    wanted = (
+        ids.key(scope),
+        given.get("principalId"),
+        ids.name_of(str(given.get("roleDefinitionId", ""))).lower(),
+    )
     for one in role_assignments.values():
         role = ids.name_of(one.properties["roleDefinitionId"]).lower()
         if (one.scope, one.properties["principalId"], role) == wanted:
@@ -115,16 +119,21 @@ def _end(expiration: JsonObject) -> str | None:
 )
 def list_instances(call: Call) -> JsonObject:
     """List what is active at, above and below a scope."""
-    _expire()
     found = selected(call.params["scope"] or ids.ROOT, call.query.get("$filter", ""), call.caller.tenant_id)
     return paging.page(call, (_instance(one) for one in found))
 
 
-def _expire() -> None:
+def expire() -> None:
+    """End the assignments whose time is over; called before each request."""
     for name, end in list(_ends.items()):
         if datetime.fromisoformat(end) <= clock.now():
             role_assignments.delete(name)
             del _ends[name]
+
+
+def _schedule(scope: str, assignment: Assignment) -> str:
+    above = f"{scope.rstrip('/')}/providers/Microsoft.Authorization"
+    return f"{above}/roleAssignmentSchedules/{assignment.name}"
 
 
 def _instance(assignment: Assignment) -> JsonObject:
@@ -135,7 +144,7 @@ def _instance(assignment: Assignment) -> JsonObject:
         "roleDefinitionId": assignment.properties["roleDefinitionId"],
         "principalId": assignment.properties["principalId"],
         "principalType": assignment.properties["principalType"],
-        "roleAssignmentScheduleId": f"{above}/providers/Microsoft.Authorization/roleAssignmentSchedules/{assignment.name}",
+        "roleAssignmentScheduleId": _schedule(scope, assignment),
         "originRoleAssignmentId": assignment.id,
         "status": "Provisioned",
         "assignmentType": "Assigned",
@@ -147,4 +156,9 @@ def _instance(assignment: Assignment) -> JsonObject:
         "createdOn": assignment.properties["createdOn"],
     }
     name = assignment.name
-    return {"id": f"{above}/providers/{_INSTANCES}/{name}", "name": name, "type": _INSTANCES, "properties": properties}
+    return {
+        "id": f"{above}/providers/{_INSTANCES}/{name}",
+        "name": name,
+        "type": _INSTANCES,
+        "properties": properties,
+    }

@@ -1,8 +1,8 @@
 """Decide whether a principal may do something at a scope.
 
 Source: "How Azure RBAC determines if a user has access to a resource": deny assignments first, then the role
-assignments of the scope and everything above it; what a role takes away it merely does not give. Conditions of
-assignments are kept and shown but not evaluated.
+assignments of the scope and everything above it; what a role takes away it merely does not give. Conditions
+of assignments are kept and shown but not evaluated.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def _applies(assignment: Assignment, selves: set[str], scopes: list[str]) -> boo
     meant = {one["id"] for one in properties["principals"]}
     spared = {one["id"] for one in properties.get("excludePrincipals") or ()}
     enforced = properties.get("denyAssignmentEffect", "enforced").lower() == "enforced"
-    return enforced and assignment.scope in reached and bool(meant & {*selves, EVERYONE}) and not spared & selves
+    return (
+        enforced and assignment.scope in reached and bool(meant & {*selves, EVERYONE}) and not spared & selves
+    )
 
 
 def _denies(properties: JsonObject, action: str) -> bool:

@@ -50,7 +50,9 @@ def _check(call: Call, given: JsonObject, name: str) -> None:
     if not given.get("roleName") or not given.get("permissions") or not given.get("assignableScopes"):
         message = "A role definition needs roleName, permissions and assignableScopes."
         raise ArmError(400, "InvalidRoleDefinition", message)
-    twins = [key for key, role in custom_roles.items() if role["roleName"] == given["roleName"] and key != name]
+    twins = [
+        key for key, role in custom_roles.items() if role["roleName"] == given["roleName"] and key != name
+    ]
     if twins:
         message = f"A custom role with the name '{given['roleName']}' already exists in this directory."
         raise ArmError(409, "RoleDefinitionWithSameNameExists", message)
@@ -76,7 +78,9 @@ def get_role(call: Call) -> JsonObject:
 def delete_role(call: Call) -> Answer:
     """Remove a custom role that nobody has."""
     name = call.params["name"].lower()
-    if any(ids.name_of(one.properties["roleDefinitionId"]).lower() == name for one in role_assignments.values()):
+    if any(
+        ids.name_of(one.properties["roleDefinitionId"]).lower() == name for one in role_assignments.values()
+    ):
         message = "There are existing role assignments referencing role (code: RoleDefinitionHasAssignments)."
         raise ArmError(400, "RoleDefinitionHasAssignments", message)
     role = custom_roles.pop(name, None)
@@ -93,7 +97,8 @@ def list_roles(call: Call) -> JsonObject:
     found = (
         (name, role)
         for name, role in _roles(call.params["scope"] or ids.ROOT)
-        if (not named or role["roleName"] == named[1]) and (not kind or role["type"].lower() == kind[1].lower())
+        if (not named or role["roleName"] == named[1])
+        and (not kind or role["type"].lower() == kind[1].lower())
     )
     return paging.page(call, (_shown(call, name, role) for name, role in found))
 

@@ -92,9 +92,7 @@ _ML = "Microsoft.MachineLearningServices/workspaces"
 
 BUILT_IN: tuple[BuiltInRole, ...] = (
     BuiltInRole("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner", Permissions(("*",))),
-    BuiltInRole(
-        "b24988ac-6180-42a0-ab88-20f7382dd24c", "Contributor", Permissions(("*",), _CONTRIBUTOR_NOT)
-    ),
+    BuiltInRole("b24988ac-6180-42a0-ab88-20f7382dd24c", "Contributor", Permissions(("*",), _CONTRIBUTOR_NOT)),
     BuiltInRole("acdd72a7-3385-48ef-bd42-f606fba81ae7", "Reader", Permissions(("*/read",))),
     BuiltInRole(
         "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
@@ -271,10 +269,14 @@ BUILT_IN: tuple[BuiltInRole, ...] = (
         "e40ec5ca-96e0-45a2-b4ff-59039f2c2b59",
         "Managed Identity Contributor",
         Permissions(
-            tuple(
-                f"{_IDENTITIES}/{verb}" for verb in ("read", "write", "delete", "federatedIdentityCredentials/*")
+            (
+                f"{_IDENTITIES}/read",
+                f"{_IDENTITIES}/write",
+                f"{_IDENTITIES}/delete",
+                f"{_IDENTITIES}/federatedIdentityCredentials/*",
+                "Microsoft.Authorization/*/read",
+                *_SUPPORT,
             )
-            + ("Microsoft.Authorization/*/read", *_SUPPORT)
         ),
     ),
     BuiltInRole(

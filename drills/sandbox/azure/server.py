@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import click
@@ -86,10 +86,8 @@ def _json(status: int, document: Any) -> Response:
 
 def _response(answer: Answer, call: Call) -> Response:
     body = answer.body
-    if isinstance(body, dict | list):
-        response = _json(answer.status, body)
-    else:
-        response = Response(body, answer.status)
+    structured = isinstance(body, dict | list)
+    response = _json(answer.status, body) if structured else Response(cast("bytes", body), answer.status)
     for name, value in answer.headers.items():
         response.headers[name] = value
     if call.method == "HEAD" or answer.status in {204, 304}:
@@ -142,7 +140,8 @@ async def run(ready_file: Path | None, ca_file: Path) -> None:
 
 
 async def _started(*servers: uvicorn.Server) -> None:
-    while not all(server.started for server in servers):
+    # uvicorn has a flag and no event for it
+    while not all(server.started for server in servers):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

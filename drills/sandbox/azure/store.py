@@ -16,6 +16,11 @@ JsonObject = dict[str, Any]
 _OWN_FIELDS = frozenset({"id", "name", "type", "etag"})
 
 
+def new_etag() -> str:
+    """Return a tag nothing else bears."""
+    return f'W/"{uuid.uuid4()}"'
+
+
 @dataclass
 class Item:
     """A resource: `body` is its document without id, name, type and etag; `extra` is never shown."""
@@ -23,7 +28,7 @@ class Item:
     id: str
     body: JsonObject
     extra: dict[str, Any] = field(default_factory=dict)
-    etag: str = field(default_factory=lambda: _etag())
+    etag: str = field(default_factory=new_etag)
 
     @property
     def name(self) -> str:
@@ -52,10 +57,6 @@ class Item:
         return {**shown, **copy.deepcopy(self.body), "etag": self.etag}
 
 
-def _etag() -> str:
-    return f'W/"{uuid.uuid4()}"'
-
-
 class Store:
     """The resources of all subscriptions."""
 
@@ -74,9 +75,7 @@ class Store:
             raise not_found(resource_id)
         return item
 
-    def put(
-        self, resource_id: str, body: Mapping[str, Any], extra: Mapping[str, Any] | None = None
-    ) -> Item:
+    def put(self, resource_id: str, body: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Item:
         """Create a resource or replace its document; private state and the first casing of the id stay."""
         plain = {name: copy.deepcopy(value) for name, value in body.items() if name not in _OWN_FIELDS}
         item = self.get(resource_id)
@@ -97,7 +96,7 @@ class Store:
 
     def touch(self, item: Item) -> Item:
         """Give a changed resource a new ETag."""
-        item.etag = _etag()
+        item.etag = new_etag()
         return item
 
     def delete(self, resource_id: str) -> bool:

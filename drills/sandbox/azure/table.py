@@ -14,7 +14,9 @@ ScopeOf = Callable[[Call], str]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # POST actions that only look; everything else that is posted changes something.
-_LOOKING = re.compile(r"^(list|get|query|verify|check|validate|nextHop|ipFlowVerify|effective|search|peek)", re.I)
+_LOOKING = re.compile(
+    r"^(list|get|query|verify|check|validate|nextHop|ipFlowVerify|effective|search|peek)", re.IGNORECASE
+)
 _VARIABLE = re.compile(r"\{(\w+)(:path)?\}")
 
 

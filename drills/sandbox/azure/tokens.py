@@ -50,9 +50,7 @@ def entra_key() -> SigningKey:
     return SigningKey()
 
 
-def issue(
-    principal: DirectoryObject, audience: str, lifetime: float, *, roles: tuple[str, ...] = ()
-) -> str:
+def issue(principal: DirectoryObject, audience: str, lifetime: float, *, roles: tuple[str, ...] = ()) -> str:
     """Return an access token of a service principal for an audience."""
     now = clock.seconds()
     claims = {
