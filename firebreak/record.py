@@ -345,7 +345,8 @@ class ReleaseInput(FrozenModel):
     cloud: Cloud
     mode: Mode
     by: PersonName
-    approved_by: PersonName
+    approved_by: PersonName | Literal[""]
+    """Empty when the release still waits for another person's approval."""
     reason: Reason
     requested_at: AwareDatetime
     record: Stored

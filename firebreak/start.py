@@ -10,6 +10,7 @@ from typing import Any
 from temporalio.client import (
     Client,
     WorkflowExecution,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
@@ -164,7 +165,7 @@ async def decide(client: Client, incident_id: str, decision: Decision) -> Decisi
 
     A refused decision is recorded on the run as well, since Temporal itself keeps no trace of it.
     """
-    handle = await containment(client, incident_id)
+    handle = await _deciding(client, incident_id, decision)
     try:
         made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
     except WorkflowUpdateFailedError as error:
@@ -181,10 +182,13 @@ async def decide(client: Client, incident_id: str, decision: Decision) -> Decisi
 
 
 async def release(
-    client: Client, settings: Settings, incident_id: str, *, by: str, approved_by: str, reason: str
+    client: Client, settings: Settings, incident_id: str, *, by: str, approved_by: str = "", reason: str
 ) -> Started:
-    """Start the release of a contained workload; raises GuardError where it may not be released."""
-    if same_person(by, approved_by):
+    """Start the release of a contained workload; raises GuardError where it may not be released.
+
+    Without an approver it waits, at most a day, for another person's ``approve``.
+    """
+    if approved_by and same_person(by, approved_by):
         raise GuardError(
             f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
         )
@@ -238,9 +242,30 @@ def exit_code(document: RunStatus) -> int:
     return codes.get(document.verdict, 3)
 
 
-async def _keep_refused(handle: WorkflowHandle[Containment, Ended], decision: Decision) -> None:
+async def _deciding(client: Client, incident_id: str, decision: Decision) -> WorkflowHandle[Any, Ended]:
+    """The run that the decision is about: a release that waits for consent, or else the containment."""
+    if decision.kind in {"approve", "reject"}:
+        releasing: WorkflowHandle[Any, Ended] = client.get_workflow_handle(
+            f"release-{incident_id}", result_type=Ended
+        )
+        if await _runs(releasing):
+            return releasing
+    return await containment(client, incident_id)
+
+
+async def _runs(handle: WorkflowHandle[Any, Any]) -> bool:
     try:
-        await handle.signal(Containment.decision_refused, decision)
+        description = await handle.describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+async def _keep_refused(handle: WorkflowHandle[Any, Ended], decision: Decision) -> None:
+    try:
+        await handle.signal("decision_refused", decision)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # otherwise the run has ended in between
             raise

@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.measures import MeasureActivities
     from activities.release import ReleaseActivities
     from firebreak.errors import FirebreakError
-    from firebreak.model import Phase, Verdict
+    from firebreak.model import Consent, Phase, Verdict
     from firebreak.record import (
+        Decision,
         Ended,
         Plan,
         PlannedStep,
@@ -25,15 +26,20 @@ with workflow.unsafe.imports_passed_through():
         RunStatus,
         Sealed,
         StepOutcome,
+        Trigger,
     )
     from firebreak.statusdoc import status
 
+from workflows.decisions import Decisions, check_kind
 from workflows.failures import message
 from workflows.oncall import OnCall
 from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
 
 REVERTING = timedelta(minutes=10)
 """Time for one revert with its retries; what still fails is reported, and can be released again."""
+
+CONSENT = Consent(mode="approval", approvers=1, timeout_seconds=86_400, default="reject")
+"""A release that nobody else approves within a day does not happen: the workload stays contained."""
 
 
 @workflow.defn(name="release", failure_exception_types=[ValidationError, FirebreakError])
@@ -54,18 +60,64 @@ class Release:
         self.plan: ReleasePlan | None = None
         self.outcomes: dict[str, StepOutcome] = {}
         self.oncall = OnCall(self.facts)
+        asked = Trigger(
+            source="release",
+            reason=request.reason,
+            requested_by=request.by,
+            received_at=request.requested_at,
+        )
+        self.decisions = Decisions(self.facts, asked, self.oncall)
 
     @workflow.run
     async def run(self, request: ReleaseInput) -> Ended:
         """Revert every change and prove the pre-state; what is irreversible stays, and says so."""
-        self.oncall.begin(f"release by {request.by}, approved by {request.approved_by}")
+        approved = f"approved by {request.approved_by}" if request.approved_by else "not approved yet"
+        self.oncall.begin(f"release asked for by {request.by}, {approved}")
         ended = await self._release()
         if self.oncall.news:
             self.oncall.end()
+            await workflow.wait_condition(workflow.all_handlers_finished)
             await self.oncall.deliver_last()
         return ended
 
+    @workflow.signal
+    def decision_refused(self, decision: Decision) -> None:
+        """Keep a decision that was not accepted; a refused update leaves no trace of its own."""
+        self.decisions.record(decision)
+
+    @workflow.update
+    def approve(self, decision: Decision) -> Decision:
+        """Agree to the release."""
+        return self.decisions.accept(decision)
+
+    @workflow.update
+    def reject(self, decision: Decision) -> Decision:
+        """Refuse the release: the workload stays contained."""
+        return self.decisions.accept(decision)
+
+    @approve.validator
+    def _may_approve(self, decision: Decision) -> None:
+        check_kind(decision, "approve")
+        self.decisions.check_approve(decision)
+
+    @reject.validator
+    def _may_reject(self, decision: Decision) -> None:
+        check_kind(decision, "reject")
+        self.decisions.check_awaited("approval")
+
+    async def _approved(self) -> bool:
+        """Whether another person agreed, here or with the request."""
+        if self.request.approved_by:
+            return True
+        if not await self.decisions.approval(CONSENT, lambda: False):
+            return False
+        approver = next(d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused)
+        self.request = self.request.model_copy(update={"approved_by": approver})
+        return True
+
     async def _release(self) -> Ended:
+        if not await self._approved():
+            return self._refused(("nobody else approved the release",), Verdict.REJECTED)
         try:
             plan = await self._planned()
         except ActivityError as error:
@@ -132,11 +184,11 @@ class Release:
         self.facts.verdict = Verdict.RELEASED if released else Verdict.UNPROVEN
         self.facts.ended_at = workflow.now()
 
-    def _refused(self, reasons: tuple[str, ...]) -> Ended:
+    def _refused(self, reasons: tuple[str, ...], verdict: Verdict = Verdict.REFUSED) -> Ended:
         self.facts.refusals.extend(reasons)
-        self.facts.verdict = Verdict.REFUSED
+        self.facts.verdict = verdict
         self.facts.ended_at = workflow.now()
-        return Ended(incident_id=self.request.incident_id, verdict=Verdict.REFUSED)
+        return Ended(incident_id=self.request.incident_id, verdict=verdict)
 
     async def _sealed(self) -> Ended:
         try:

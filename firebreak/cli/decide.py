@@ -37,8 +37,8 @@ def _decision(kind: Kind, promise: str) -> click.Command:
     return command
 
 
-approve = _decision("approve", "Consent to a containment that waits for approval.")
-reject = _decision("reject", "Refuse a containment that waits for approval; nothing is changed.")
+approve = _decision("approve", "Consent to a containment or a release that waits for approval.")
+reject = _decision("reject", "Refuse a containment or a release that waits; nothing is changed.")
 retry = _decision("retry", "Try the unproved measures of the waiting phase again.")
 proceed = _decision(
     "proceed", "Go on although the waiting phase is not proved: accept the risk, in writing, by name."
@@ -49,17 +49,16 @@ stop = _decision("stop", "End the run; what is contained stays contained.")
 @click.command()
 @click.argument("incident_id", metavar="ID")
 @click.option("--by", required=True, help="Who asks for the release.")
-@click.option("--approved-by", required=True, help="Who else approves it.")
+@click.option("--approved-by", default="", help="Who else approves it; else it waits for their approve.")
 @click.option("--reason", default="the incident is resolved", show_default=True, help="Why; recorded.")
 @click.option("--wait", is_flag=True, help="Stay until the release has ended, and exit by its verdict.")
 @json_option
 def release(incident_id: str, by: str, approved_by: str, reason: str, wait: bool, as_json: bool) -> int:
     """Give the contained workload of incident ID back: two people, reverts in reverse, proved equal."""
     checked(IncidentId, incident_id, "ID")
-    people = {
-        "by": checked(PersonName, by, "--by"),
-        "approved_by": checked(PersonName, approved_by, "--approved-by"),
-    }
+    people = {"by": checked(PersonName, by, "--by")}
+    if approved_by:
+        people["approved_by"] = checked(PersonName, approved_by, "--approved-by")
     checked(Reason, reason, "--reason")
     return asyncio.run(_release(incident_id, people, reason, wait=wait, as_json=as_json))
 

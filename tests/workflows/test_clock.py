@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from firebreak.model import Verdict
+from firebreak.model import Mode, Verdict
+from firebreak.record import ReleaseInput
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage
+from workflows.release import Release
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -88,3 +90,25 @@ async def test_a_notifier_that_never_answers_is_given_up_and_shown(skipping: Sta
     document = await run.ended()
     assert document.verdict is Verdict.CONTAINED
     assert any("could not be paged" in note for note in document.notes)
+
+
+async def test_a_release_that_nobody_approves_within_a_day_does_not_happen(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard()))
+    await run.ended()
+    request = ReleaseInput(
+        incident_id=run.incident_id,
+        workload_id=run.workload.id,
+        cloud=run.workload.cloud,
+        mode=Mode.LIVE,
+        by="casey",
+        approved_by="",
+        reason="rebuilt",
+        requested_at=await skipping.now(),
+        record=run.recording.packages[0].plan,
+        task_queue=skipping.settings.task_queue,
+    )
+    ended = await skipping.client.execute_workflow(
+        Release.run, request, id=f"release-{run.incident_id}", task_queue=skipping.settings.task_queue
+    )
+    assert ended.verdict is Verdict.REJECTED
+    assert run.recording.count("revert") == 0

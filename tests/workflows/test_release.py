@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from temporalio.client import WorkflowHandle
 
 from firebreak import start
 from firebreak.errors import EvidenceError, GuardError
 from firebreak.model import Consent, Phase, Verdict
-from firebreak.record import RunStatus
+from firebreak.record import Decision, RunStatus
 from tests.workflows.script import Act, Script, standard
 from tests.workflows.stage import Played, Stage, until
 
@@ -116,3 +119,43 @@ async def test_a_refused_run_has_nothing_to_release(stage: Stage) -> None:
 async def listed(run: Played) -> bool:
     query = f"WorkflowId = '{run.handle.id}'"
     return [each async for each in run.stage.client.list_workflows(query)] != []
+
+
+async def asked_for(run: Played) -> WorkflowHandle[Any, Any]:
+    started = await start.release(
+        run.stage.client, run.stage.settings, run.incident_id, by="casey", reason="rebuilt"
+    )
+    handle = run.stage.client.get_workflow_handle(started.workflow_id)
+    await until(lambda: start.status(handle), lambda document: document.awaiting is not None)
+    return handle
+
+
+async def decided(run: Played, kind: str, by: str) -> Decision:
+    decision = Decision.model_validate({"by": by, "reason": "looked into it", "kind": kind})
+    return await start.decide(run.stage.client, run.incident_id, decision)
+
+
+async def test_a_release_without_an_approver_waits_for_another_person(stage: Stage) -> None:
+    run = await contained(stage, Script(standard()))
+    handle = await asked_for(run)
+    assert run.recording.count("revert") == 0
+    with pytest.raises(GuardError, match="cannot approve it"):
+        await decided(run, "approve", by=" CASEY")
+    assert run.recording.count("revert") == 0
+    await decided(run, "approve", by="sam")
+    await handle.result()
+    document = await start.status(handle)
+    assert document.verdict is Verdict.RELEASED
+    assert [(d.by, bool(d.refused)) for d in document.decisions] == [(" CASEY", True), ("sam", False)]
+    assert run.recording.release_packages[0].request.approved_by == "sam"
+
+
+async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
+    run = await contained(stage, Script(standard()))
+    handle = await asked_for(run)
+    await decided(run, "reject", by="sam")
+    await handle.result()
+    document = await start.status(handle)
+    assert document.verdict is Verdict.REJECTED
+    assert run.recording.count("revert") == 0
+    assert start.exit_code(document) == 5
