@@ -68,12 +68,15 @@ def _shown(item: Item) -> JsonObject:
     }
 
 
-resource_type(DISKS, versions=VERSIONS, source="Compute REST API, Disks", asynchronous=True)
+resource_type(
+    DISKS, versions=VERSIONS, source="Compute REST API, Disks", asynchronous=True, created_status=202
+)
 resource_type(
     SNAPSHOTS,
     versions=VERSIONS,
     source=_SOURCE,
     asynchronous=True,
+    created_status=202,
     on_put=_copied,
     on_delete=_kept,
     view=_shown,

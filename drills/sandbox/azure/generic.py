@@ -36,6 +36,7 @@ class Hooks(TypedDict, total=False):
     on_delete: OnDelete
     view: View
     needs_location: bool
+    created_status: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class ResourceType:
     on_delete: OnDelete = lambda _call, _item: None
     view: View = Item.document
     needs_location: bool = False
+    created_status: int = 201
+    """Microsoft.Compute says 202 to what is provisioned later, unlike most (Compute REST API)."""
 
     @property
     def parts(self) -> list[str]:
@@ -103,7 +106,7 @@ class ResourceType:
             raise
         if self.asynchronous:
             answer = lro.put(call, item, created=before is None)
-            return Answer(answer.status, self.view(item), answer.headers)
+            return Answer(self.created_status if before is None else 200, self.view(item), answer.headers)
         item.properties.setdefault("provisioningState", "Succeeded")
         return Answer(201 if before is None else 200, self.view(item))
 
