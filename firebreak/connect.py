@@ -23,15 +23,17 @@ SEARCH_ATTRIBUTES = (INCIDENT, WORKLOAD, MODE)
 """Ids only: search attributes are stored in clear text."""
 
 
-async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:
+async def connect(settings: Settings, runtime: Runtime | None = None, *, lazy: bool = False) -> Client:
     """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE`` and the TLS variables say.
 
-    Raises FirebreakError naming the address when nothing answers there.
+    Raises FirebreakError naming the address when nothing answers there; with ``lazy`` the first call does.
     """
     config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
     config.setdefault("target_host", "localhost:7233")
     try:
-        return await Client.connect(**config, data_converter=data_converter(settings), runtime=runtime)
+        return await Client.connect(
+            **config, data_converter=data_converter(settings), runtime=runtime, lazy=lazy
+        )
     except RuntimeError as error:  # the SDK's word for every failure to connect
         raise FirebreakError(
             f"no Temporal server answers at {config['target_host']}",

@@ -36,6 +36,7 @@ COMMANDS = {
     "measures": "firebreak.cli.registry:measures",
     "permissions": "firebreak.cli.registry:permissions",
     "worker": "firebreak.cli.serve:worker",
+    "serve": "firebreak.cli.web:serve",
     "doctor": "firebreak.cli.doctor:doctor",
 }
 """Each command by the place it is defined in; only the one that is called is imported."""

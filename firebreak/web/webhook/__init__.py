@@ -1,0 +1,1 @@
+"""Alerts from outside: authenticated, read, matched to a workload, made durable, acknowledged."""
