@@ -190,8 +190,10 @@ def _surely_passed(record: Record, records: Sequence[Record], isolation: Isolati
 
 def _counted_from(record: Record, records: Sequence[Record], isolation: Isolation) -> int:
     """The stamp of the flow's record before, or the earliest that it can have had."""
-    earlier = [each.stamp for each in records if each.flow == record.flow and each.stamp < record.stamp]
-    return max(earlier, default=record.stamp - isolation.seen_again)
+    earlier = [each for each in records if each.flow == record.flow and each.stamp < record.stamp]
+    last = max(earlier, key=lambda each: each.stamp, default=None)
+    known = last is not None and last.state in (BEGAN, CONTINUES)
+    return last.stamp if last and known else record.stamp - isolation.seen_again
 
 
 def _late_text(late: Sequence[Record]) -> str:
