@@ -17,7 +17,7 @@ from providers.azure.resources.identities import ServicePrincipal
 
 SECRET_FIELDS = ("displayName", "startDateTime", "endDateTime")
 """What is recorded of a secret beside its id; ``hint`` is its first characters, and is left out."""
-GONE = ("No password credential found with keyId", "Request_ResourceNotFound", "Request_BadRequest")
+GONE = ("Request_ResourceNotFound", "Request_BadRequest")
 LOST = "Microsoft Entra never shows a client secret again, so that removed ones have to be issued anew"
 
 
