@@ -5,7 +5,8 @@ FirebreakError
 │   ├── InventoryError
 │   └── SettingsError
 ├── GuardError                 refused before the first change: exit code 4
-│   └── MissingPermissionError
+│   ├── MissingPermissionError
+│   └── ForbiddenError         the rules do not permit this person to do that
 ├── ContainmentError           something in the run could not be done or proved: exit code 3
 │   ├── PermanentCloudError    retrying cannot help
 │   ├── TransientCloudError    throttling, 5xx, network: retried
@@ -63,6 +64,10 @@ class GuardError(FirebreakError):
 
 class MissingPermissionError(GuardError):
     """The responder lacks a permission that the plan needs."""
+
+
+class ForbiddenError(GuardError):
+    """The rules do not permit this person to do that."""
 
 
 class ContainmentError(FirebreakError):

@@ -211,6 +211,8 @@ class RunStatus(FrozenModel):
     cloud: Cloud
     mode: Mode
     verdict: Verdict
+    requested_by: str = ""
+    """Who asked for the run; nobody approves what they asked for themselves."""
     triggered_at: AwareDatetime
     contained_at: AwareDatetime | None = None
     elapsed_seconds: float

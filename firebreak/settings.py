@@ -102,6 +102,42 @@ class WebSettings(_Section):
     """When set, a client certificate of this authority is asked for; the source decides whether it needs one."""
 
 
+class OidcSettings(_Section):
+    """The identity provider of people, and of programs that call the API."""
+
+    issuer: str
+    """Exactly as in the provider's discovery document and in every token."""
+    client_id: str
+    client_secret: SecretStr = SecretStr("")
+    scopes: str = "openid profile email"
+    name_claim: str = "email"
+    """How decisions name the person; has to be one that people cannot change themselves."""
+    role_claim: str = "roles"
+    role_map: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Value of the claim to Firebreak's roles; without an entry a value means nothing."""
+    api_audience: str = ""
+    """Audience of bearer tokens for ``/api/v1``; empty for the client id."""
+
+
+class ConsoleSettings(_Section):
+    """Who may log in, and by which rules."""
+
+    public_url: str = ""
+    """Where people reach the console, ``https://firebreak.example.org``."""
+    oidc: OidcSettings | None = None
+    session_key: SecretStr = SecretStr("")
+    """At least 32 characters; signs session cookies. Made anew with every start when empty."""
+    session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    policy_file: Path | None = None
+    """Own rules in Cedar (firebreak/policy/default.cedar is the default)."""
+    break_glass_hash: SecretStr = SecretStr("")
+    """Made by ``firebreak break-glass``; empty for no local account. Its use pages the on-call."""
+    evidence_keys: tuple[Path, ...] = ()
+    """Public keys (PEM) that the console verifies packages with; it then needs to read the evidence store."""
+    audit_log: Path | None = None
+    """Where every authenticated request is written to, a JSON line each; None for the process's log alone."""
+
+
 class SentinelSettings(_Section):
     """A data collection rule of Microsoft Sentinel (Logs Ingestion API)."""
 
@@ -163,6 +199,7 @@ class Settings(BaseSettings):
     """A cloud whose evidence goes elsewhere: ``FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__STORE``, ..."""
     proof: ProofSettings = ProofSettings()
     guard: GuardSettings = GuardSettings()
+    console: ConsoleSettings = ConsoleSettings()
     notify: NotifySettings = NotifySettings()
     siem: SiemSettings = SiemSettings()
     worker: WorkerSettings = WorkerSettings()

@@ -34,6 +34,7 @@ def status(
         cloud=facts.cloud,
         mode=facts.mode,
         verdict=facts.verdict,
+        requested_by=facts.alerts[0].requested_by if facts.alerts else "",
         triggered_at=facts.triggered_at,
         contained_at=facts.contained_at,
         elapsed_seconds=elapsed,

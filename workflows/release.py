@@ -66,6 +66,7 @@ class Release:
             requested_by=request.by,
             received_at=request.requested_at,
         )
+        self.facts.alerts.append(asked)
         self.decisions = Decisions(self.facts, asked, self.oncall)
 
     @workflow.run
