@@ -215,7 +215,7 @@ class S3Vault:
     # names and clients
 
     def _name(self, key: str) -> str:
-        if not _KEY.match(key) or key.startswith("/") or ".." in key.split("/"):
+        if not _KEY.fullmatch(key) or key.startswith("/") or ".." in key.split("/"):
             raise EvidenceError(f"{key!r} is not a key of the evidence store")
         return self.prefix + key
 

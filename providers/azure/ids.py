@@ -38,7 +38,7 @@ class ResourceId:
     def parse(cls, text: str) -> ResourceId:
         """Read an id; raises ValueError for anything that is not one."""
         segments = text.rstrip("/").split("/")
-        if segments[0] or len(segments) < 3 or not all(_SEGMENT.match(each) for each in segments[1:]):  # noqa: PLR2004 - "", a keyword and its value
+        if segments[0] or len(segments) < 3 or not all(_SEGMENT.fullmatch(each) for each in segments[1:]):  # noqa: PLR2004 - "", a keyword and its value
             raise ValueError(f"{text!r} is not an ARM resource id")
         found = cls(tuple(segments[1:]))
         if {".", ".."} & set(found.segments):

@@ -25,7 +25,7 @@ _KEY_URL = re.compile(
 def key_url(setting: str, variable: str) -> str:
     """Read the key's URL from a setting; raises SettingsError when it names none, or no version."""
     scheme, _, url = setting.partition(":")
-    if scheme != SCHEME or not _KEY_URL.match(url):
+    if scheme != SCHEME or not _KEY_URL.fullmatch(url):
         raise SettingsError(
             f"{variable} is not a Key Vault key with its version",
             remedy=f"use {SCHEME}:https://VAULT.vault.azure.net/keys/NAME/VERSION",
@@ -35,7 +35,7 @@ def key_url(setting: str, variable: str) -> str:
 
 def vault_scope(setting: str, access: Mapping[str, str]) -> str:
     """Return the ARM scope at which a key's permissions are assigned; the vault's id where it is known."""
-    match = _KEY_URL.match(setting.removeprefix(f"{SCHEME}:"))
+    match = _KEY_URL.fullmatch(setting.removeprefix(f"{SCHEME}:"))
     if match is None:
         raise SettingsError(f"{setting!r} is not a Key Vault key with its version")
     host = match["vault"].removeprefix("https://")
@@ -48,7 +48,7 @@ def vault_scope(setting: str, access: Mapping[str, str]) -> str:
 
 def read_key(url: str, credential: Credential) -> KeyVaultKey:
     """Read the public part of a key."""
-    match = _KEY_URL.match(url)
+    match = _KEY_URL.fullmatch(url)
     if match is None:
         raise SettingsError(f"{url!r} is not a Key Vault key with its version")
     return clients.keys(credential, match["vault"]).get_key(match["name"], match["version"])

@@ -33,9 +33,9 @@ class AzureProvider:
     def check(self, workload: Workload) -> list[str]:
         """Name what is wrong with subscription, location, access and references. No network."""
         problems = []
-        if not SUBSCRIPTION_ID.match(workload.account):
+        if not SUBSCRIPTION_ID.fullmatch(workload.account):
             problems.append(f"account {workload.account!r} is not the id (a GUID) of an Azure subscription")
-        if not _REGION.match(workload.region):
+        if not _REGION.fullmatch(workload.region):
             problems.append(f"region {workload.region!r} is not the name of an Azure location")
         problems += _access_problems(workload)
         return problems or _place_problems(workload)
@@ -90,7 +90,7 @@ def _access_problems(workload: Workload) -> list[str]:
     problems += [
         f"access.{key} {access[key]!r} is not a GUID"
         for key in ("tenant_id", "client_id")
-        if access.get(key) and not SUBSCRIPTION_ID.match(access[key])
+        if access.get(key) and not SUBSCRIPTION_ID.fullmatch(access[key])
     ]
     if access.get("cloud", CLOUDS[0]) not in CLOUDS:
         problems.append(f"access.cloud {access['cloud']!r} is none of {', '.join(CLOUDS)}")

@@ -78,7 +78,7 @@ class AzureBlobVault:
     def open(cls, settings: Settings) -> AzureBlobVault:
         """Open the store of the settings, without a call; raises SettingsError for a uri of another kind."""
         store = settings.evidence_of(Cloud.AZURE).store
-        match = _STORE.match(store)
+        match = _STORE.fullmatch(store)
         if not match:
             raise SettingsError(
                 f"FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__STORE {store!r} is not a blob container",
@@ -210,7 +210,7 @@ class AzureBlobVault:
     # names and clients
 
     def _name(self, key: str) -> str:
-        if not _KEY.match(key) or key.startswith("/") or {".", ".."} & set(key.split("/")):
+        if not _KEY.fullmatch(key) or key.startswith("/") or {".", ".."} & set(key.split("/")):
             raise EvidenceError(f"{key!r} is not a key of the evidence store")
         return self.prefix + key
 
