@@ -84,7 +84,7 @@ def _measure_of(made: StepOutcome) -> str:
 
 
 def _plan_of_one() -> Plan:
-    request = start._request(  # the plan's own run is of no interest here
+    request = start.request_for(  # the plan's own run is of no interest here
         Settings(), _workload(), _trigger(), "INC-1", Mode.LIVE
     )
     made = _plan(request, Script(standard()))
