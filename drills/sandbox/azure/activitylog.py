@@ -78,7 +78,11 @@ def _entry(call: Call, answer: Answer, subscription: str) -> JsonObject:
         "eventDataId": event,
         "eventName": _named("EndRequest"),
         "eventTimestamp": now,
-        "httpRequest": {"clientRequestId": call.id, "clientIpAddress": "127.0.0.1", "method": call.method},
+        "httpRequest": {
+            "clientRequestId": call.headers.get("x-ms-client-request-id", call.id),
+            "clientIpAddress": "127.0.0.1",
+            "method": call.method,
+        },
         "id": f"{resource}/events/{event}/ticks/{int(clock.seconds() * 10_000_000)}",
         "level": "Informational" if succeeded else "Error",
         "operationId": call.id,
