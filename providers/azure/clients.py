@@ -39,6 +39,10 @@ BLOB: dict[str, Any] = {
     "max_single_get_size": 4 * 1024 * 1024,
     "max_chunk_get_size": 4 * 1024 * 1024,
     "max_single_put_size": 16 * 1024 * 1024,
+    # The storage SDK's own retries would pause for 15 seconds first (ExponentialRetry).
+    "initial_backoff": 0.5,
+    "increment_base": 1.5,
+    "random_jitter_range": 0.25,
 }
 RETRIES = 2
 """Temporal owns the long retries."""
