@@ -14,7 +14,9 @@ from firebreak.measure import Measure, Permission, Scope
 from firebreak.model import Cloud, JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
+from providers.azure import cosmosroles
 from providers.azure.answers import DENIED_CODES, NOT_FOUND, RestError, translated
+from providers.azure.cosmosroles import COSMOS
 from providers.azure.credentials import Credential, credential_of
 from providers.azure.ids import ResourceId
 from providers.azure.session import AzureAccess, AzureMeasure
@@ -22,13 +24,19 @@ from providers.azure.session import AzureAccess, AzureMeasure
 VERSION = "2022-04-01"
 """api-version of Microsoft.Authorization permissions and roleDefinitions."""
 DATA, GRAPH = "data:", "graph:"
+_NOT_RBAC = (GRAPH, COSMOS)
 """Prefixes of a permission that is a data action, or an application permission of Microsoft Graph."""
 BASE_ACTIONS = ("Microsoft.Resources/subscriptions/read", "Microsoft.Authorization/permissions/read")
 """What every run needs on the subscription: to see that it is the right one, and what it may do."""
 DIRECTORY = "Microsoft Graph"
 READS_AT_ONCE = 8
 # Types that extend a resource of any type (Azure Resource Manager, "Extension resource types").
-_EXTENSIONS = ("microsoft.authorization/", "microsoft.eventgrid/", "microsoft.insights/")
+_EXTENSIONS = (
+    "microsoft.authorization/",
+    "microsoft.eventgrid/",
+    "microsoft.insights/",
+    "microsoft.securityinsights/",
+)
 
 Grants = Mapping[str, set[str]]
 """Permission to the scopes it is needed at."""
@@ -79,7 +87,11 @@ def missing(access: AzureAccess, needs: Iterable[Need]) -> tuple[str, ...]:
     needed = grants(needs, [access.run.workload])
     for action in BASE_ACTIONS:
         needed.setdefault(action, set()).add(access.scope)
-    lacking = [*_lacking_roles(access, needed), *_lacking_actions(access, needed)]
+    lacking = [
+        *_lacking_roles(access, needed),
+        *_lacking_actions(access, needed),
+        *cosmosroles.lacking(access, needed),
+    ]
     return tuple(sorted(lacking))
 
 
@@ -95,6 +107,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
             "applications": _clients(each.access for each in known),
             "roles": _roles("responder", needed),
             "graph": sorted(each.removeprefix(GRAPH) for each in needed if each.startswith(GRAPH)),
+            "cosmos": cosmosroles.documents(needed),
         },
         "evidence": {
             "applications": _clients([settings.evidence_of(Cloud.AZURE).access]),
@@ -129,6 +142,8 @@ def _scopes(
     if kind == GRAPH:
         return {DIRECTORY}
     resources = [each for each in measure.arns(target) if each.startswith("/")]
+    if kind == COSMOS:
+        return set(resources)
     if permission.scope is Scope.TARGET and resources:
         return {scope_of(action, each) for each in resources}
     if not issubclass(measure, AzureMeasure):
@@ -162,7 +177,7 @@ def _type_of(action: str) -> str:
 
 
 def _split(permission: str) -> tuple[str, str]:
-    kind = next((each for each in (DATA, GRAPH) if permission.startswith(each)), "")
+    kind = next((each for each in (DATA, *_NOT_RBAC) if permission.startswith(each)), "")
     return kind, permission.removeprefix(kind)
 
 
@@ -184,7 +199,7 @@ def _lacking_actions(access: AzureAccess, needed: Grants) -> list[str]:
     whole = _effective(access, access.scope)
     questions: dict[str, list[str]] = defaultdict(list)
     for permission, scopes in needed.items():
-        for scope in scopes if not permission.startswith(GRAPH) else ():
+        for scope in scopes if not permission.startswith(_NOT_RBAC) else ():
             inherits = ResourceId.parse(scope).is_under(access.scope) and whole.allows(permission)
             if not inherits:
                 questions[scope].append(permission)
@@ -226,7 +241,7 @@ def _roles(name: str, needed: Grants) -> list[JsonObject]:
     """One custom role for each set of permissions that is needed at the same scopes."""
     by_scope: dict[str, set[str]] = defaultdict(set)
     for permission, scopes in needed.items():
-        for scope in scopes if not permission.startswith(GRAPH) else ():
+        for scope in scopes if not permission.startswith(_NOT_RBAC) else ():
             by_scope[scope].add(permission)
     alike: dict[frozenset[str], list[str]] = defaultdict(list)
     for scope, permissions in by_scope.items():

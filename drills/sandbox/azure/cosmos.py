@@ -20,6 +20,7 @@ from drills.sandbox.azure.cosmosdata import (
     QUERY,
     TYPE,
     account_of,
+    add_built_in_roles,
     container_of,
     documents_of,
     require,
@@ -36,14 +37,15 @@ _MOST_ITEMS: Final = 1_000
 _ALL = re.compile(r"^\s*select\s+\*\s+from\s+\w+\s*$", re.IGNORECASE)
 _COLLECTION = "/dbs/{database}/colls/{container}"
 
-for _type in (
-    TYPE,
-    f"{TYPE}/sqlDatabases",
-    f"{TYPE}/sqlDatabases/containers",
-    f"{TYPE}/sqlRoleDefinitions",
-    f"{TYPE}/sqlRoleAssignments",
-):
-    resource_type(_type, versions=VERSIONS, source=_SOURCE)
+
+def _made(_call: Call, item: Item, before: Item | None) -> None:
+    if before is None:
+        add_built_in_roles(item)
+
+
+resource_type(TYPE, versions=VERSIONS, source=_SOURCE, on_put=_made, needs_location=True)
+for _part in ("sqlDatabases", "sqlDatabases/containers", "sqlRoleDefinitions", "sqlRoleAssignments"):
+    resource_type(f"{TYPE}/{_part}", versions=VERSIONS, source=_SOURCE)
 
 
 @errors.envelope("cosmos")

@@ -144,8 +144,13 @@ def _covers(assignment: Item, action: str, resource: str) -> bool:
 
 def _actions(account: str, assignment: Item) -> list[str]:
     name = ids.name_of(str(assignment.properties.get("roleDefinitionId", "")))
-    if name in _BUILT_IN:
-        return list(_BUILT_IN[name])
     definition = store.get(f"{account}/sqlRoleDefinitions/{name}")
     permissions = definition.properties.get("permissions", ()) if definition else ()
     return [action for each in permissions for action in each.get("dataActions", ())]
+
+
+def add_built_in_roles(account: Item) -> None:
+    """Give a new account the roles that every account has."""
+    for name, actions in _BUILT_IN.items():
+        body = {"type": "BuiltInRole", "permissions": [{"dataActions": list(actions)}]}
+        store.put(f"{account.id}/sqlRoleDefinitions/{name}", {"properties": body})

@@ -11,6 +11,7 @@ from firebreak.measure import Permission, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.clients import CONNECT_SECONDS, RETRIES
+from providers.azure.cosmosroles import COSMOS, READ_ROLES
 from providers.azure.credentials import Credential, Environment, environment
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
 from providers.azure.forensics.capture import AzureCapture, target_of
@@ -21,12 +22,11 @@ from providers.azure.resources.declared import declared, of_kind
 if TYPE_CHECKING:
     from azure.cosmos import CosmosClient
 
-COSMOS_ACTIONS = (
-    "data:Microsoft.DocumentDB/databaseAccounts/readMetadata",
-    "data:Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/executeQuery",
+_COSMOS = (
+    *READ_ROLES,
+    f"{COSMOS}Microsoft.DocumentDB/databaseAccounts/readMetadata",
+    f"{COSMOS}Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/executeQuery",
 )
-"""Granted by a role assignment of Cosmos DB's own, not of Azure RBAC (Cosmos DB, "Data plane role-based
-access control", "Permission model")."""
 _PAGE_ITEMS = 200
 """A page is at most 4 MB (Cosmos DB, "Service quotas": maximum response size)."""
 
@@ -36,7 +36,7 @@ class CaptureMemoryStore(
 ):
     """Preserve agent memory: every item of a Cosmos DB container, every blob of a container."""
 
-    permissions = on_target(*COSMOS_ACTIONS, READ_BLOBS)
+    permissions = on_target(*_COSMOS, READ_BLOBS)
     preserve_first = True
     kind = "agent memory"
     acquired_by = "Cosmos DB query or Get Blob"
@@ -54,7 +54,7 @@ class CaptureMemoryStore(
     @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:
         """What this kind of store needs."""
-        return on_target(*COSMOS_ACTIONS) if target.kind == "cosmos-container" else on_target(READ_BLOBS)
+        return on_target(*_COSMOS) if target.kind == "cosmos-container" else on_target(READ_BLOBS)
 
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
         """Query or copy, whichever the store is."""
