@@ -2,6 +2,7 @@
 
 FirebreakError
 ├── UsageError                 bad input: exit code 2, nothing done
+│   ├── NotFoundError          no such run, workload or package
 │   ├── InventoryError
 │   └── SettingsError
 ├── GuardError                 refused before the first change: exit code 4
@@ -46,6 +47,10 @@ class UsageError(FirebreakError):
     """The request itself is wrong; nothing was done."""
 
     exit_code = 2
+
+
+class NotFoundError(UsageError):
+    """There is nothing of that name, or not for this person."""
 
 
 class InventoryError(UsageError):

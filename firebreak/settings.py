@@ -127,9 +127,12 @@ class ConsoleSettings(_Section):
     oidc: OidcSettings | None = None
     session_key: SecretStr = SecretStr("")
     """At least 32 characters; signs session cookies. Made anew with every start when empty."""
-    session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    session_hours: Annotated[float, Field(gt=0, le=24)] = 1.0
+    """After that the identity provider is asked again, so that a role that was taken away is gone."""
     policy_file: Path | None = None
     """Own rules in Cedar (firebreak/policy/default.cedar is the default)."""
+    one_time_logins: dict[str, SecretStr] = Field(default_factory=dict)
+    """Name to a token that logs that person in once; for an embedded stack only."""
     break_glass_hash: SecretStr = SecretStr("")
     """Made by ``firebreak break-glass``; empty for no local account. Its use pages the on-call."""
     evidence_keys: tuple[Path, ...] = ()

@@ -26,7 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak.connect import INCIDENT, MODE, WORKLOAD, ensure_search_attributes
-from firebreak.errors import FirebreakError, GuardError, UsageError
+from firebreak.errors import FirebreakError, GuardError, NotFoundError, UsageError
 from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
 from firebreak.planning import Preview
@@ -127,7 +127,7 @@ async def preview(client: Client, settings: Settings, workload: Workload, trigge
 
 
 async def find(client: Client, name: str) -> WorkflowHandle[Any, Any]:
-    """The newest run of an incident id, workflow id or workload id; raises UsageError when there is none."""
+    """The newest run of an incident, workflow or workload id; raises NotFoundError when there is none."""
     wanted = _quoted(name)
     query = (
         f"WorkflowType IN ('containment', 'release') AND "
@@ -135,15 +135,15 @@ async def find(client: Client, name: str) -> WorkflowHandle[Any, Any]:
     )
     async for each in client.list_workflows(query, limit=1):
         return client.get_workflow_handle(each.id, run_id=each.run_id)
-    raise UsageError(f"there is no run {name}", remedy="`firebreak status` lists the runs")
+    raise NotFoundError(f"there is no run {name}", remedy="`firebreak status` lists the runs")
 
 
 async def containment(client: Client, incident_id: str) -> WorkflowHandle[Containment, Ended]:
-    """The containment of an incident; raises UsageError when there is none."""
+    """The containment of an incident; raises NotFoundError when there is none."""
     query = f"WorkflowType = 'containment' AND {INCIDENT.name} = {_quoted(incident_id)}"
     async for each in client.list_workflows(query, limit=1):
         return client.get_workflow_handle_for(Containment.run, each.id, run_id=each.run_id)
-    raise UsageError(f"there is no containment {incident_id}", remedy="`firebreak status` lists the runs")
+    raise NotFoundError(f"there is no containment {incident_id}", remedy="`firebreak status` lists the runs")
 
 
 async def runs(client: Client, limit: int = 50) -> list[WorkflowExecution]:

@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak import start
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
-from firebreak.errors import FirebreakError, ForbiddenError, UsageError
+from firebreak.errors import FirebreakError, ForbiddenError, NotFoundError, UsageError
 from firebreak.model import FrozenModel, Mode, Verdict, Workload
 from firebreak.planning import Preview
 from firebreak.policy.rules import Action, Person, Rules
@@ -62,11 +62,11 @@ class Operations:
         return [each for each in known if self.rules.ask(person, Action.VIEW, each).allowed]
 
     def workload(self, person: Person, workload_id: str) -> Workload:
-        """One workload; one that the person may not see does not exist for them (UsageError)."""
+        """One workload; one that the person may not see does not exist for them (NotFoundError)."""
         for each in self.workloads(person):
             if each.id == workload_id:
                 return each
-        raise UsageError(f"there is no workload {workload_id}")
+        raise NotFoundError(f"there is no workload {workload_id}")
 
     async def runs(self, person: Person, limit: int = LISTED) -> list[RunSummary]:
         """The newest runs of workloads that the person may see."""
@@ -75,7 +75,7 @@ class Operations:
         return list(await asyncio.gather(*(self._summary(each) for each in found)))
 
     async def status(self, person: Person, incident_id: str, *, release: bool = False) -> RunStatus:
-        """The document of a containment, or of its release; UsageError where the person may not see it."""
+        """The document of a containment, or of its release; NotFoundError where the person may not see it."""
         document = await self._document(incident_id, release=release)
         self.workload(person, document.workload_id)
         return document
@@ -146,7 +146,7 @@ class Operations:
         """The release of the incident where one waits for a person, or else the containment."""
         try:
             released = await self.status(person, incident_id, release=True)
-        except UsageError:  # no release has been asked for
+        except NotFoundError:  # no release has been asked for
             return await self.status(person, incident_id)
         return await self.status(person, incident_id) if released.finished else released
 
@@ -159,7 +159,7 @@ class Operations:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            raise UsageError(f"there is no release of {incident_id}") from error
+            raise NotFoundError(f"there is no release of {incident_id}") from error
 
     async def _ask(self, handle: WorkflowHandle[Any, Any], run_id: str = "") -> RunStatus:
         known = self.ended.get(run_id)
