@@ -228,7 +228,7 @@ def _translate_answer(error: RestError | HttpResponseError, resource: str) -> Fi
     if code in TRANSIENT_CODES or status >= SERVER_ERROR or status in {TOO_MANY_REQUESTS, REQUEST_TIMEOUT}:
         return TransientCloudError(text, resource=resource)
     if code in DEAD_CREDENTIAL_CODES or code in DEAD_PRINCIPAL_CODES:
-        # The next attempt asks for a token again, so an expired one heals itself.
+        # A token is replaced minutes before it ends, so that a later attempt has another one.
         return TransientCloudError(text, resource=resource, remedy="check the responder's credentials")
     return PermanentCloudError(text, resource=resource)
 

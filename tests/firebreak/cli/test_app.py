@@ -7,9 +7,11 @@ import sys
 import click
 import pytest
 
-from firebreak.cli import app
+from firebreak.cli import app, evidence
 from firebreak.cli.app import COMMANDS, run
-from firebreak.errors import FirebreakError, GuardError, InventoryError
+from firebreak.errors import FirebreakError, GuardError, InventoryError, UsageError
+from firebreak.model import Cloud, Mode
+from firebreak.settings import EvidenceSettings, Settings
 from tests.firebreak.cli.conftest import Cli
 
 PROMISED = [
@@ -126,3 +128,29 @@ def test_what_a_terminal_would_obey_is_not_printed(
     failing.append(FirebreakError("\x1b[2Jgone\r"))
     run(["fail"])
     assert capsys.readouterr().err == "error: \\x1b[2Jgone\\x0d\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "cloud"),
+    [
+        ("s3://evidence/firebreak/INC-1", Cloud.AWS),
+        ("https://evidence1.blob.core.windows.net/evidence/firebreak/INC-1", Cloud.AZURE),
+        ("https://evidence1.blob.core.usgovcloudapi.net/evidence/INC-1", Cloud.AZURE),
+        ("https://evidence1.blob.core.windows.net.elsewhere.example/evidence/INC-1", None),
+        ("https://elsewhere.example/?x=https://evidence1.blob.core.windows.net/e", None),
+        ("http://evidence1.blob.core.windows.net/evidence/INC-1", None),
+        ("file:///evidence", None),
+    ],
+)
+def test_a_package_uri_leads_to_its_cloud(uri: str, cloud: Cloud | None) -> None:
+    assert evidence._cloud_of(uri) is cloud
+
+
+def test_the_key_to_print_is_asked_for_where_the_clouds_sign_differently() -> None:
+    own = EvidenceSettings(signing_key="azurekms:x")
+    settings = Settings(
+        evidence=EvidenceSettings(store="s3://evidence"), evidence_by_cloud={Cloud.AZURE: own}
+    )
+    with pytest.raises(UsageError, match="different keys"):
+        evidence._signing_cloud(settings, Mode.LIVE)
+    assert evidence._signing_cloud(Settings(), Mode.LIVE) in Cloud
