@@ -67,13 +67,18 @@ class Canary:
             seen = self.client.get_blob_properties()
         except ResourceNotFoundError:
             return None
+        earlier = [each.version_id for each in self.versions() if not each.current]
         return {
             "etag": seen.etag,
-            "version_id": seen.version_id or "",
+            "earlier_version": max(earlier, default=""),
             "controls": seen.metadata.get(_CONTROLS, ""),
             "held": bool(seen.has_legal_hold),
             "created_at": seen.creation_time.isoformat(),
         }
+
+    def versions(self) -> list[Entry]:
+        """Its versions; those before the current one are left by the controls."""
+        return [each for each in self.container.ours() if each.name == self.name]
 
     def holds(self) -> Holds:
         """The versions that its owner holds."""
@@ -95,12 +100,13 @@ class Canary:
         self.client.delete_blob()
 
     def delete_version(self, version_id: str) -> None:
-        """Try to delete one version of it for good."""
+        """Try to delete an earlier version of it for good; the current one goes only with the blob."""
         self.client.delete_blob(version_id=version_id)
 
-    def hold(self, *, on: bool) -> None:
-        """Set or lift its own hold."""
-        self.client.set_legal_hold(on)
+    def hold(self) -> None:
+        """Set its own hold, on every version."""
+        for each in self.versions():
+            self.client.set_legal_hold(True, version_id=each.version_id)
 
 
 def marks(entries: list[Entry]) -> list[str]:

@@ -19,6 +19,7 @@ from providers.azure.artifacts.canary import CONTROLLED, IMMUTABLE, Canary, Hold
 from providers.azure.artifacts.container import Container, Entry
 from providers.azure.artifacts.freeze import each_of, refused
 
+_NO_CANARY: JsonObject = {"etag": "", "earlier_version": "", "controls": ""}
 MOST_TAGS = 10  # "Legal holds for immutable blob data", limits
 
 
@@ -87,13 +88,13 @@ class ContainerHold:
     def canary(self) -> JsonObject:
         """The canary as it is now."""
         with translated(self.container.ref):
-            return self._canary.look() or {"etag": "", "version_id": "", "controls": ""}
+            return self._canary.look() or dict(_NO_CANARY)
 
     def probes(self, change: Change) -> tuple[Finding, ...]:
         """Try to overwrite and delete the canary, and read the tags back."""
         seen, canary = change.after["canary"], self._canary
         controlled = seen["controls"] == CONTROLLED or bool(change.before["tags"])
-        versions = [seen["version_id"]] if seen["version_id"] else []
+        versions = [seen["earlier_version"]] if seen["earlier_version"] else []
         tags = sorted(self._tags())
         return (
             refused(
@@ -105,7 +106,7 @@ class ContainerHold:
             refused("delete the canary", canary.delete, IMMUTABLE, controlled=controlled),
             *(
                 refused(
-                    "delete the canary's version",
+                    "delete a version of the canary",
                     partial(canary.delete_version, each),
                     IMMUTABLE,
                     controlled=controlled,
@@ -168,7 +169,7 @@ class VersionHolds:
             if fresh:
                 others = self._held_by_firebreak()
                 self._canary.place([v.key for v in versions if not v.held or v.key in others])
-                self._canary.hold(on=True)
+                self._canary.hold()
         free = [each for each in versions if not each.held]
         each_of(partial(self._switch, on=True), free)
         return fresh or bool(free)
@@ -180,7 +181,7 @@ class VersionHolds:
     def canary(self) -> JsonObject:
         """The canary as it is now."""
         with translated(self.container.ref):
-            return self._canary.look() or {"etag": "", "version_id": "", "controls": ""}
+            return self._canary.look() or dict(_NO_CANARY)
 
     def probes(self, change: Change) -> tuple[Finding, ...]:
         """Try to describe and delete the canary and its version, and read the holds back."""
@@ -192,8 +193,8 @@ class VersionHolds:
             refused("change the canary's metadata", canary.describe, IMMUTABLE, controlled=controlled),
             refused("delete the canary", canary.delete, IMMUTABLE, controlled=controlled),
             refused(
-                "delete the canary's version",
-                partial(canary.delete_version, seen["version_id"]),
+                "delete a version of the canary",
+                partial(canary.delete_version, seen["earlier_version"]),
                 IMMUTABLE,
                 controlled=controlled,
             ),

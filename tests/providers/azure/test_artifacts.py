@@ -90,7 +90,7 @@ def test_blobs_are_held_proved_and_released(world: Any, kind: dict[str, bool]) -
     change = step.apply()
     assert change.changed
     findings = step.verify(change)
-    assert holds(findings), findings
+    assert holds(findings), [f.observed for f in findings]
     assert sum(finding.method is Method.LIVE_PROBE for finding in findings) == (3 if kind else 2)
     for key in BODIES:  # an administrator, who may do everything, may not
         assert code_of(store.blobs.delete_blob, key) == "BlobImmutableDueToLegalHold"
@@ -205,7 +205,7 @@ def test_many_workloads_hold_and_release_at_once(world: Any) -> None:
         changes = list(pool.map(Step.apply, steps))
     for step, change in zip(steps, changes, strict=True):
         findings = step.verify(change)
-        assert holds(findings), findings
+        assert holds(findings), [f.observed for f in findings]
     with ThreadPoolExecutor(5) as pool:
         released = list(pool.map(Step.revert, steps, changes))
     assert all(finding.holds for finding in released)
@@ -307,7 +307,9 @@ def test_a_wrong_declaration_is_refused_before_the_first_change(world: Any) -> N
 
 def test_only_the_declared_prefix_is_hashed_and_all_is_held(world: Any) -> None:
     store = Store(world)
-    step = store.step(world, prefix="models/", approved_sha256={"prompts/p.txt": sha256(b"be good").hexdigest()})
+    step = store.step(
+        world, prefix="models/", approved_sha256={"prompts/p.txt": sha256(b"be good").hexdigest()}
+    )
     change = step.apply()
     assert [each["name"] for each in change.after["objects"]] == ["models/a.bin", "prompts/p.txt"]
     assert holds(step.verify(change))
@@ -343,7 +345,7 @@ def test_every_declared_permission_is_needed(world: Any, kind: dict[str, bool]) 
     needed = full.measure.needed(full.target)
     assert len(needed) == (7 if "versioned" in kind else 6)
     for permission in needed:
-        step = store.step(world, owner=f"agent-{uuid4().hex[:8]}")
+        step = Store(world, **kind).step(world)
         bound = world.least(step.workload, "azure.hold-blobs", without=permission.action)
         step.measure = type(step.measure)(world.context(bound))
         assert not proved(step), permission.action
