@@ -7,7 +7,7 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from firebreak.errors import PermanentCloudError
-from firebreak.measure import found, on_target
+from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.identity.holders import Holders
@@ -28,7 +28,7 @@ READ = on_target(
     "Microsoft.CognitiveServices/accounts/read", "Microsoft.CognitiveServices/accounts/listKeys/action"
 )
 WRITE = on_target("Microsoft.CognitiveServices/accounts/write")
-REGENERATE = on_target("Microsoft.CognitiveServices/accounts/regenerateKey/action")
+REGENERATE = on_any("Microsoft.CognitiveServices/accounts/regenerateKey/action")
 
 
 class DisableLocalAuth(
@@ -49,6 +49,14 @@ class DisableLocalAuth(
             Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
             for each in of_kind(workload.identities, AiAccount)
         ]
+
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
+        """The account where its keys are made anew; nothing where they are not."""
+        if action != REGENERATE[0].action:
+            return super().places(action, target, workload)
+        account = declared(workload, AiAccount, target.ref)
+        return (target.ref,) if account and account.regenerate_keys else ()
 
     def blast_radius(self, target: Target) -> tuple[str, ...]:
         """The others that the inventory says use the account."""

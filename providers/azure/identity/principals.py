@@ -118,7 +118,7 @@ def directory_object(access: AzureAccess, object_id: str) -> JsonObject:
     return found
 
 
-def require_untouchable_spared(access: AzureAccess, target: Target) -> None:
+def require_identity_spared(access: AzureAccess, target: Target) -> None:
     """Refuse Firebreak's own and the protected principals, under whichever id they were declared.
 
     The guard compares references as they are written; ARM ids may be written in any casing, and one principal
@@ -128,15 +128,20 @@ def require_untouchable_spared(access: AzureAccess, target: Target) -> None:
     ids = {wanted.ref.lower(), wanted.client_id.lower()}
     if isinstance(wanted, ManagedIdentity):
         ids.add(wanted.principal_id.lower())
+    require_spared(access, target.ref, ids)
+
+
+def require_spared(access: AzureAccess, ref: str, ids: set[str]) -> None:
+    """Refuse what bears the id of one of Firebreak's own or of a protected principal."""
     spared = {
         "Firebreak's own": own_principals(access),
         "a protected": access.settings.guard.protected_principals,
     }
     for whose, principals in spared.items():
-        if ids & {each.lower() for each in principals}:
+        if {each.lower() for each in ids} & {each.lower() for each in principals}:
             raise PermanentCloudError(
                 f"this is {whose} principal, which is never contained",
-                resource=target.ref,
+                resource=ref,
                 remedy="take it out of the workload's identities",
             )
 
@@ -195,6 +200,8 @@ class IdentityMeasure(AzureMeasure):
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
         """The declared secret and machine for what obtains the probe's token."""
+        if target.kind not in {MANAGED, SERVICE}:
+            return super().places(action, target, workload)
         wanted = identity(workload, target)
         if action in {each.action for each in READ_SECRET}:
             return _secret_places(wanted, workload)
@@ -204,7 +211,7 @@ class IdentityMeasure(AzureMeasure):
 
     def discover(self, target: Target) -> list[Target]:
         """The identity itself; refuses Firebreak's own and the protected principals."""
-        require_untouchable_spared(self.access, target)
+        require_identity_spared(self.access, target)
         return [target]
 
     def blast_radius(self, target: Target) -> tuple[str, ...]:

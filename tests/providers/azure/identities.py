@@ -1,4 +1,4 @@
-"""Identities of a compromised workload, made in the sandbox by its administrator, and a measure's life on one."""
+"""Identities of a compromised workload, made in the sandbox by its administrator, and measures on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Step:
 
     @property
     def workload(self) -> Workload:
-        return self.context.run.workload
+        return self.measure.run.workload
 
     def snapshot(self) -> State:
         values = self.measure.snapshot(self.target)
@@ -150,9 +150,10 @@ class Estate:
     def timed(self, scope: str, principal: str, *, hours: int = 8) -> None:
         """A role for some hours, by Privileged Identity Management."""
         end = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        role = f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{BLOB_READER}"
         properties = {
             "principalId": principal,
-            "roleDefinitionId": f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{BLOB_READER}",
+            "roleDefinitionId": role,
             "requestType": "AdminAssign",
             "scheduleInfo": {"expiration": {"type": "AfterDateTime", "endDateTime": end}},
         }

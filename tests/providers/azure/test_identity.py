@@ -1,4 +1,4 @@
-"""Phase 1 on Azure, authorization: no role reaches the workload, proved by its own tokens, and all comes back."""
+"""Phase 1 on Azure, authorization: no role reaches the workload, its own tokens say so, and all returns."""
 
 from __future__ import annotations
 
