@@ -25,6 +25,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.inputs import Page
 from firebreak.connect import INCIDENT, MODE, WORKLOAD, ensure_search_attributes
 from firebreak.errors import FirebreakError, GuardError, NotFoundError, UsageError
 from firebreak.measure import now
@@ -40,6 +41,7 @@ from firebreak.record import (
     same_person,
 )
 from firebreak.settings import Settings
+from workflows.alarm import Alarm
 from workflows.containment import Containment
 from workflows.preview import PreviewContainment
 from workflows.release import Release
@@ -228,6 +230,18 @@ async def release(
     )
     return Started(
         incident_id=incident_id, workflow_id=started.id, run_id=started.result_run_id or "", joined=False
+    )
+
+
+async def alarm(client: Client, settings: Settings, *, reference: str, kind: str, message: str) -> None:
+    """Tell the on-call something that belongs to no run; durable when it returns."""
+    await client.start_workflow(
+        Alarm.run,
+        Page(incident_id=reference, kind=kind, message=message, at=now()),
+        id=f"alarm-{reference}",
+        task_queue=settings.task_queue,
+        execution_timeout=timedelta(days=2),
+        static_summary=kind,
     )
 
 

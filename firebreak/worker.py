@@ -31,6 +31,7 @@ from firebreak.model import Cloud
 from firebreak.notify import channels
 from firebreak.settings import Settings
 from firebreak.start import cloud_queue
+from workflows.alarm import Alarm
 from workflows.containment import Containment
 from workflows.delivery import Delivery
 from workflows.preview import Canary, PreviewContainment
@@ -38,7 +39,7 @@ from workflows.release import Release
 
 log = structlog.get_logger("firebreak.worker")
 
-WORKFLOWS = (Containment, Release, PreviewContainment, Canary, Delivery)
+WORKFLOWS = (Alarm, Containment, Release, PreviewContainment, Canary, Delivery)
 
 MAX_WORKFLOW_TASKS = 20
 """Capped: with more in flight under CPU contention, workers of temporalio 1.32 to 1.35 were seen to wedge."""
