@@ -76,6 +76,9 @@ class Ground:
         found = self.get(nic)["properties"].get("networkSecurityGroup") or {}
         return str(found.get("id", ""))
 
+    def public_address(self) -> str:
+        return str(self.get(self.public)["properties"]["ipAddress"])
+
     def connect(self, source: str, destination: str, port: int = 443) -> JsonObject:
         body = {"source": source, "destination": destination, "port": port}
         return dict(self.world.sandbox.request("POST", "/net/connect", body))

@@ -53,6 +53,14 @@ class Network(Connections):
         super().reset()
         self._flows.reset()
 
+    def close(self, connection_id: str) -> None:
+        """End a connection in an orderly way: both ends forget the flow."""
+        with self._lock:
+            connection = self._connections.pop(connection_id, None)
+            for side in connection.sides() if connection else ():
+                if side.interface_id:
+                    self._flows.ended(side.interface_id, side.packet, self._clock())
+
     def reevaluate(self, nic_ids: Collection[str]) -> None:
         """Judge the established flows of these interfaces by the rules of now, and end the denied ones."""
         wanted = {each.lower() for each in nic_ids}

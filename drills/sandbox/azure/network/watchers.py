@@ -102,6 +102,8 @@ def connectivity_check(call: Call) -> Answer:
     destination = call.body["destination"]
     nic_id = interfaces_of(machine)[0]
     attempt = network.connect(nic_id, str(destination["address"]), int(destination["port"]))
+    if attempt.connection_id:
+        network.close(attempt.connection_id)
     answer = {
         "connectionStatus": "Reachable" if attempt.allowed else "Unreachable",
         "probesSent": 3,
