@@ -249,7 +249,7 @@ def _store(found: Provider, settings: Settings, cloud: Cloud) -> tuple[str, Vaul
         return f"{place} is empty; it keeps versions and can lock them", vault
     locked_until = vault.find(uri).locked_until
     if locked_until is None:
-        raise EvidenceError("the store holds an unlocked object", resource=uri, remedy="enable Object Lock")
+        raise EvidenceError("the store holds an unlocked object", resource=uri, remedy=STORE_REMEDY)
     return f"{place} keeps versions and locks them; the first until {locked_until:%Y-%m-%d}", vault
 
 

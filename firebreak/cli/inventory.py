@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -64,6 +65,12 @@ def schema() -> None:
 )
 @click.option("--external-id", default="", help="The external id of that role, where it asks for one.")
 @click.option(
+    "--access",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How to reach the account, as an inventory says it: tenant_id, client_id, cloud on Azure.",
+)
+@click.option(
     "--tag",
     default=TAG,
     show_default=True,
@@ -71,13 +78,14 @@ def schema() -> None:
     help="The tag whose value names the workload; with a value, that workload only.",
 )
 @json_option
-def discover(as_json: bool, tag: str, **place: str) -> None:
+def discover(as_json: bool, tag: str, access: tuple[str, ...], **place: str) -> None:
     """Propose an inventory from the tags of an account's resources; it only reads.
 
     Standard output is an inventory file. Its comments say what only a person can add, such as probes.
     """
     cloud = Cloud(place.pop("cloud"))
-    proposal = provider(cloud).discover(_search(tag, **place), load_settings())
+    search = _search(tag, place, _pairs(access))
+    proposal = provider(cloud).discover(search, load_settings())
     if as_json:
         emit(as_document(proposal))
     else:
@@ -85,13 +93,20 @@ def discover(as_json: bool, tag: str, **place: str) -> None:
     _say_what_is_missing(proposal, tag)
 
 
-def _search(tag: str, *, account: str, region: str, role_arn: str, external_id: str) -> Search:
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(each.partition("=")[::2] for each in given)
+    if not all(name and value for name, value in pairs.items()):
+        raise UsageError("--access is not KEY=VALUE", remedy="for example --access client_id=GUID")
+    return pairs
+
+
+def _search(tag: str, place: Mapping[str, str], more: Mapping[str, str]) -> Search:
     key, _, value = tag.partition("=")
     if not key:
         raise UsageError("--tag names no key", remedy="give --tag KEY or --tag KEY=VALUE")
-    given = {"role_arn": role_arn, "external_id": external_id}
+    given = {"role_arn": place["role_arn"], "external_id": place["external_id"], **more}
     access = {name: text for name, text in given.items() if text}
-    return Search(account=account, region=region, access=access, tag=key, value=value)
+    return Search(account=place["account"], region=place["region"], access=access, tag=key, value=value)
 
 
 def _say_what_is_missing(proposal: Proposal, tag: str) -> None:

@@ -53,3 +53,20 @@ def test_a_malformed_setting_is_named(cli: Cli) -> None:
     result = cli("status", "--json", environment=wrong)
     assert result.code == 2
     assert "FIREBREAK_PROOF__CONSECUTIVE" in result.json["error"]["message"]
+
+
+AZURE = ("inventory", "discover", "--cloud", "azure", "--region", "westeurope")
+
+
+def test_discovery_is_told_how_to_reach_any_cloud(cli: Cli) -> None:
+    place = ("--account", "11111111-1111-4111-8111-111111111111")
+    refused = cli(*AZURE, *place, "--access", "client_id=nobody", "--json")
+    assert refused.code == 2
+    assert "access.client_id 'nobody' is not a GUID" in refused.json["error"]["message"]
+    assert "not KEY=VALUE" in cli(*AZURE, *place, "--access", "client_id", "--json").json["error"]["message"]
+
+
+def test_an_account_of_another_cloud_is_refused(cli: Cli) -> None:
+    refused = cli(*AZURE, "--account", "123456789012", "--json")
+    assert refused.code == 2
+    assert "is not the id (a GUID) of an Azure subscription" in refused.json["error"]["message"]
