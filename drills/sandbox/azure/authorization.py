@@ -98,7 +98,8 @@ def _need_role(role: str, scope: str) -> None:
 def _principal_type(principal: str, claimed: str | None, tenant: str) -> str:
     found = directory.get(principal)
     if found is None or found.tenant_id != tenant:
-        if claimed:  # "Symptom - PrincipalNotFound": naming the type skips the look-up in the directory
+        # "Troubleshoot Azure RBAC": this type skips the look-up of a principal that is not replicated yet
+        if claimed == "ServicePrincipal":
             return claimed
         message = f"Principal {principal.replace('-', '')} does not exist in the directory {tenant}."
         raise ArmError(400, "PrincipalNotFound", message)

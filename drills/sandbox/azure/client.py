@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,11 @@ class Calls:
 
 @dataclass(frozen=True)
 class ArmAnswer:
-    """What a played host answered."""
+    """What a played host answered; headers are found without case."""
 
     status: int
     body: Any
-    headers: Mapping[str, str]
+    headers: Message
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class AzureSandbox:
             response = connection.getresponse()
             raw = response.read()
             return ArmAnswer(
-                response.status, _document(raw, response.headers.get("Content-Type")), dict(response.headers)
+                response.status, _document(raw, response.headers.get("Content-Type")), response.headers
             )
         finally:
             connection.close()
