@@ -79,7 +79,16 @@ def grants(needs: Iterable[Need], workloads: Iterable[Workload]) -> dict[str, se
         owners = [each for each in known if each.account.lower() == target.account.lower()]
         for permission in _needed(measure, target):
             found[permission.action].update(_scopes(measure, permission, target, owners))
-    return dict(found)
+    return {permission: _outermost(scopes) for permission, scopes in found.items()}
+
+
+def _outermost(scopes: Iterable[str]) -> set[str]:
+    """Leave out what lies in another scope of the set: a role is inherited (Azure RBAC, "Scope")."""
+    kept: list[str] = []
+    for scope in sorted(scopes, key=lambda each: (len(each), each)):
+        if not any(scope.startswith("/") and ResourceId.parse(scope).is_under(each) for each in kept):
+            kept.append(scope)
+    return set(kept)
 
 
 def missing(access: AzureAccess, needs: Iterable[Need]) -> tuple[str, ...]:

@@ -199,6 +199,13 @@ def test_scopes_with_equal_needs_share_a_role(world: World) -> None:
     assert [CONTAINER, f"{CONTAINER}2"] in [each["assign_at"] for each in document["roles"]]
 
 
+def test_a_scope_within_another_is_left_out(world: World) -> None:
+    account = CONTAINER.partition("/blobServices")[0]
+    found = grants([*needs(OnBlobs, CONTAINER), *needs(OnBlobs, account.upper())], [world.workload()])
+    blobs = found["data:Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"]
+    assert {each.lower() for each in blobs} == {account.lower()}
+
+
 def test_the_evidence_role_is_at_the_container_and_the_keys(world: World) -> None:
     document = documents([], [], world.settings)["evidence"]
     access = world.settings.evidence_of(Cloud.AZURE).access
