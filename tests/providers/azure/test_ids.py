@@ -71,7 +71,8 @@ def test_scope_is_by_segment() -> None:
         "//subscriptions/x",
         f"{NIC}/..",
         f"{NIC}?x=1",
-        f"{NIC} a", f"{NIC}\n",
+        f"{NIC} a",
+        f"{NIC}\n",
         f"{GROUP}//x/y",
     ],
 )
