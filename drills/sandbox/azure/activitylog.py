@@ -12,11 +12,11 @@ from typing import Any
 
 from drills.sandbox.azure import clock, ids
 from drills.sandbox.azure.call import Answer, Call
-from drills.sandbox.azure.calls import is_mutating
 from drills.sandbox.azure.state import on_reset
 from drills.sandbox.azure.tenancy import tenancy
 
 JsonObject = dict[str, Any]
+_READS = frozenset({"GET", "HEAD"})
 
 
 class ActivityLog:
@@ -52,9 +52,9 @@ on_reset(activity.clear)
 
 
 def record(call: Call, answer: Answer) -> None:
-    """Log a call of ARM that writes."""
+    """Log a call of ARM that writes, deletes or acts."""
     subscription = ids.subscription_of(call.path)
-    if call.host != "arm" or subscription is None or not is_mutating(call) or not call.operation:
+    if call.host != "arm" or subscription is None or call.method in _READS or not call.operation:
         return
     activity.append(subscription, _entry(call, answer, subscription))
 

@@ -88,12 +88,7 @@ class ResourceType:
         if not self.asynchronous:
             store.delete(call.path)
             return Answer(200)
-        item.properties["provisioningState"] = "Deleting"
-
-        def finish() -> None:
-            store.delete(item.id)
-
-        return lro.accept(call, item.id, finish)
+        return lro.delete(call, item)
 
     def _write(self, call: Call, body: JsonObject) -> Answer:
         self._check(call, body)
@@ -216,11 +211,7 @@ def delete_group(call: Call) -> Answer:
     item = store.get(call.path)
     if item is None:
         raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{call.params['group']}' not found.")
-
-    def finish() -> None:
-        store.delete(item.id)
-
-    return lro.accept(call, item.id, finish)
+    return lro.delete(call, item)
 
 
 def _group(item: Item) -> JsonObject:

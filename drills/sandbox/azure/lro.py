@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from drills.sandbox.azure import clock, faults, ids
 from drills.sandbox.azure.call import Answer, Call, JsonObject
@@ -20,6 +20,7 @@ from drills.sandbox.azure.table import operation
 Finish = Callable[[], JsonObject | None]
 _SOURCE = "Track asynchronous Azure operations"
 _ANY_VERSION = ("*",)
+_FAILURE = "InternalExecutionError"
 
 
 @dataclass
@@ -34,16 +35,25 @@ class Running:
     fails: bool
     status: str = "InProgress"
     result: JsonObject | None = None
+    error: ArmError = field(
+        default_factory=lambda: ArmError(500, _FAILURE, "The operation failed (injected).")
+    )
 
     def settle(self) -> None:
         """Take effect once due."""
         if self.status != "InProgress" or clock.seconds() < self.due_at:
             return
-        if self.fails:
-            self.status = "Failed"
+        try:
+            self._end()
+        except ArmError as error:
+            # what is refused this late is told to whoever asks for the status, not to the next caller
+            self.status, self.error = "Failed", error
             if self.undo:
                 self.undo()
-            return
+
+    def _end(self) -> None:
+        if self.fails:
+            raise self.error
         self.result = self.finish()
         self.status = "Succeeded"
 
@@ -51,8 +61,7 @@ class Running:
         """Return what the status URL shows."""
         shown: JsonObject = {"id": self.id, "name": ids.name_of(self.id), "status": self.status}
         if self.status == "Failed":
-            message = "The operation failed (injected)."
-            shown["error"] = {"code": "InternalExecutionError", "message": message}
+            shown["error"] = {"code": self.error.code, "message": self.error.message}
         elif self.result is not None:
             shown["properties"] = {"output": self.result}
         return shown
@@ -115,6 +124,16 @@ def put(call: Call, item: Item, *, created: bool) -> Answer:
     return accept(call, item.id, finish, answer=answer, undo=lambda: _settle_state(item.id, "Failed"))
 
 
+def delete(call: Call, item: Item) -> Answer:
+    """Answer a DELETE whose resource, with all below it, is gone later; one that fails stays."""
+    item.properties["provisioningState"] = "Deleting"
+
+    def finish() -> None:
+        store.delete(item.id)
+
+    return accept(call, item.id, finish, undo=lambda: _settle_state(item.id, "Failed"))
+
+
 def _settle_state(resource_id: str, state: str) -> None:
     item = store.get(resource_id)
     if item is not None:
@@ -158,7 +177,7 @@ def get_result(call: Call) -> Answer:
     if running.status == "InProgress":
         return Answer(202, None, {"Location": call.url(query=call.query)})
     if running.status == "Failed":
-        raise ArmError(500, "InternalExecutionError", "The operation failed (injected).")
+        raise running.error
     return Answer(200, running.result) if running.result is not None else Answer(204)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -39,7 +39,6 @@ class Tenant:
 
     sandbox: AzureSandbox
     subscription: str = SUBSCRIPTION
-    names: list[str] = field(default_factory=list)
 
     def group(self, name: str = "Ai") -> str:
         """The id of a new resource group."""

@@ -31,6 +31,15 @@ def test_reads_are_not_logged(tenant: Any) -> None:
     assert not [one for one in entries(tenant) if one["caller"] == someone.object_id]
 
 
+def test_listing_keys_is_an_action_and_is_logged(tenant: Any) -> None:
+    account = f"{tenant.group()}/providers/Microsoft.Storage/storageAccounts/models"
+    tenant.sandbox.arm("PUT", account, "2025-06-01", {"location": "westeurope", "properties": {}})
+    someone = tenant.principal("Owner")
+    tenant.call(someone, "POST", f"{account}/listKeys", "2025-06-01")
+    (one,) = (one for one in entries(tenant) if one["caller"] == someone.object_id)
+    assert one["operationName"]["value"] == "Microsoft.Storage/storageAccounts/listKeys/action"
+
+
 def test_subscriptions_have_their_own_log(tenant: Any) -> None:
     other = tenant.sandbox.create_subscription()
     before = len(entries(tenant))

@@ -142,3 +142,14 @@ def test_a_group_is_gone_when_its_deletion_has_ended(tenant: Any) -> None:
     assert tenant.call(admin, "GET", group).status == 200
     tenant.sandbox.advance(61)
     assert tenant.call(admin, "GET", group).status == 404
+
+
+def test_a_deletion_that_fails_leaves_the_resource(tenant: Any) -> None:
+    path = nsg(tenant)
+    tenant.sandbox.arm("PUT", path, NETWORKS, BODY)
+    tenant.sandbox.inject("lro_failed", operation="Microsoft.Network/networkSecurityGroups/delete")
+    with pytest.raises(SandboxError, match="InternalExecutionError"):
+        tenant.sandbox.arm("DELETE", path, NETWORKS)
+    assert tenant.sandbox.arm("GET", path, NETWORKS)["properties"]["provisioningState"] == "Failed"
+    tenant.sandbox.arm("DELETE", path, NETWORKS)
+    assert tenant.call(tenant.sandbox.admin_token(), "GET", path, NETWORKS).status == 404
