@@ -6,6 +6,7 @@ RFC 9110, section 9.3.6. A host the sandbox does not play is refused, so that no
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 
 from drills.sandbox.azure import hosts
@@ -73,9 +74,9 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.close()
 
 
-async def start(server_port: int) -> tuple[Proxy, asyncio.Server]:
-    """Listen on a free loopback port."""
+async def start(server_port: int, entrance: socket.socket) -> tuple[Proxy, asyncio.Server]:
+    """Listen on a bound socket."""
     proxy = Proxy(server_port)
     proxy.loop = asyncio.get_running_loop()
-    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_MAX_HEAD)
+    listener = await asyncio.start_server(proxy.serve, sock=entrance, limit=_MAX_HEAD)
     return proxy, listener

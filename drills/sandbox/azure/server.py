@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
@@ -28,6 +29,7 @@ from drills.sandbox.azure.servicebus_websocket import AmqpWebSocket
 # Handlers wait only for injected latency; beyond this many waiting calls a client queues.
 _THREADS = 64
 _KEEP_ALIVE_SECONDS = 75
+LOOPBACK = "127.0.0.1"
 
 
 class Hosts:
@@ -95,10 +97,20 @@ def _response(answer: Answer, call: Call) -> Response:
     return response
 
 
-def _listener() -> socket.socket:
-    listener = socket.socket()
+@dataclass(frozen=True)
+class Doors:
+    """Where the proxy and the control API listen; port 0 takes a free one."""
+
+    host: str = LOOPBACK
+    control_port: int = 0
+    proxy_port: int = 0
+
+
+def _listener(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    # The protocol is named, or asyncio leaves Nagle's algorithm on: 40 ms for each answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((host, port))
     return listener
 
 
@@ -116,16 +128,17 @@ def _server(application: Any, **more: Any) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-async def run(ready_file: Path | None, ca_file: Path) -> None:
+async def run(ready_file: Path | None, ca_file: Path, doors: Doors) -> None:
     """Serve until a signal asks to stop."""
     application, authority = Hosts(), Authority()
     authority.write_certificate(ca_file)
     tokens.entra_key()  # made before the first caller waits for it
-    played, steering = _listener(), _listener()
+    played, steering = _listener(), _listener(doors.host, doors.control_port)
     tls = _server(application, ws=AmqpWebSocket)
     tls.config.ssl = authority.server_context()
     plain = _server(control_api, ws="none")
-    application.proxy, doorway = await proxy.start(played.getsockname()[1])
+    entrance = _listener(doors.host, doors.proxy_port)
+    application.proxy, doorway = await proxy.start(played.getsockname()[1], entrance)
     _stop_on_signal(tls, plain)
     ports = {
         "url": f"http://127.0.0.1:{steering.getsockname()[1]}",
@@ -175,11 +188,14 @@ def _announce(ports: dict[str, str], ready_file: Path | None) -> None:
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="Write the addresses here once the sandbox serves."
 )
-def main(ca_file: Path, ready_file: Path | None) -> None:
+@click.option("--host", default=LOOPBACK, help="Address of the proxy and the control API.")
+@click.option("--port", default=0, help="Port of the control API.")
+@click.option("--proxy-port", default=0, help="Port of the proxy.")
+def main(ca_file: Path, ready_file: Path | None, host: str, port: int, proxy_port: int) -> None:
     """Serve the Azure sandbox until it is told to stop."""
     logging.basicConfig(level=logging.WARNING)
     modules.load()
-    asyncio.run(run(ready_file, ca_file.resolve()))
+    asyncio.run(run(ready_file, ca_file.resolve(), Doors(host, port, proxy_port)))
 
 
 if __name__ == "__main__":

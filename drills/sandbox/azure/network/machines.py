@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from drills.sandbox.azure import clock, ids, lro
 from drills.sandbox.azure.errors import ArmError
 from drills.sandbox.azure.generic import resource_type
+from drills.sandbox.azure.msi import assign_system_identity
 from drills.sandbox.azure.network import topology
 from drills.sandbox.azure.store import store
 from drills.sandbox.azure.table import operation
@@ -46,6 +47,7 @@ def power_of(machine: Item) -> str:
 
 
 def _put(_call: Call, item: Item, before: Item | None) -> None:
+    assign_system_identity(item)
     item.properties.setdefault("vmId", str(uuid.uuid4()))
     item.properties.setdefault("timeCreated", clock.stamp())
     item.extra.setdefault("power", topology.RUNNING)
