@@ -32,6 +32,8 @@ class Project:
     """View, edit and queue, by the object id of a principal or by a personal access token."""
     definitions: dict[int, JsonObject] = field(default_factory=dict)
     builds: list[JsonObject] = field(default_factory=list)
+    raced: bool = False
+    """Somebody else changes a definition just before the next update of it."""
 
 
 projects: dict[tuple[str, str], Project] = {}
@@ -80,6 +82,9 @@ def update_definition(call: Call) -> JsonObject:
     """Replace a definition that nobody else changed meanwhile."""
     project = _project(call, "edit")
     before, wanted = _definition(call, project), call.body
+    if project.raced:
+        before.update(description="changed meanwhile", revision=before["revision"] + 1)
+        project.raced = False
     if wanted.get("revision") != before["revision"]:
         message = f"The pipeline has been updated since you last retrieved it. Current: {before['revision']}."
         raise ArmError(409, "DefinitionRevisionConflictException", message)
@@ -204,3 +209,10 @@ def finish_builds(request: ControlRequest) -> dict[str, Any]:
     for build in running:
         build.update(status="completed", result="succeeded")
     return {"finished": [build["id"] for build in running]}
+
+
+@route("POST", "/devops/race")
+def race(request: ControlRequest) -> dict[str, Any]:
+    """Let somebody else change a definition of the project just before its next update."""
+    projects[request.text("org").lower(), request.text("project").lower()].raced = True
+    return {}

@@ -62,6 +62,7 @@ for _place in ("workspaces", "registries"):
         on_put=_version_put,
         view=_version_view,
     )
+resource_type(f"{PROVIDER}/workspaces/datastores", versions=VERSIONS, source=SOURCE)
 resource_type(f"{PROVIDER}/workspaces/onlineEndpoints", versions=VERSIONS, source=SOURCE)
 resource_type(
     f"{PROVIDER}/workspaces/onlineEndpoints/deployments",

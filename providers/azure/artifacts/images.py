@@ -38,11 +38,11 @@ class Contents:
     @classmethod
     def of(cls, repository: Repository) -> Contents:
         """Read everything."""
-        tags = repository.tags()
+        attributes, tags = repository.attributes(), repository.tags()
         canary = str(tags.pop(_CANARY, {}).get("digest", ""))
         manifests = repository.manifests()
         manifests.pop(canary, None)
-        return cls(repository.attributes(), manifests, tags, canary)
+        return cls(attributes, manifests, tags, canary)
 
     def places(self) -> dict[str, JsonObject]:
         """The attributes of every manifest and tag, by its place in the API."""
