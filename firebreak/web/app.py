@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from temporalio.service import RPCError
 
 from firebreak import __version__
+from firebreak.web import people
 from firebreak.web.bounds import BodyLimit, SecurityHeaders
 from firebreak.web.services import Services
 from firebreak.web.webhook.authenticate.fetch import Fetch, fetch
@@ -22,6 +23,7 @@ def create_app(services: Services, sources: Sequence[Source] = (), *, read_keys:
     app = FastAPI(title="Firebreak", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(webhook(services, Reception(services, sources, read_keys)))
     app.include_router(_health(services))
+    people.install(app, services, read_keys)
     app.add_middleware(BodyLimit, limit=services.settings.web.max_body_bytes)
     app.add_middleware(SecurityHeaders)
     return app

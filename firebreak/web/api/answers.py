@@ -10,12 +10,15 @@ from temporalio.service import RPCError
 
 from firebreak.errors import FirebreakError, ForbiddenError, GuardError, NotFoundError, UsageError
 from firebreak.model import FrozenModel
-from firebreak.web.identity.guard import ForgedError
+from firebreak.web.identity.claims import ClaimsError
+from firebreak.web.identity.guard import ForgedError, TooManyAttemptsError
 from firebreak.web.webhook.request import UnauthenticatedError
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnauthenticatedError, 401),
     (ForgedError, 403),
+    (ClaimsError, 403),
+    (TooManyAttemptsError, 429),
     (ForbiddenError, 403),
     (NotFoundError, 404),
     (UsageError, 422),

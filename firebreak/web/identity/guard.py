@@ -21,6 +21,10 @@ class ForgedError(FirebreakError):
     """A form that was not made for this session."""
 
 
+class TooManyAttemptsError(FirebreakError):
+    """Somebody is guessing."""
+
+
 @dataclass(frozen=True)
 class Guard:
     """Tells who asks."""

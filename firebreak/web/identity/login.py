@@ -18,12 +18,12 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from firebreak import start
-from firebreak.errors import FirebreakError, NotFoundError
+from firebreak.errors import NotFoundError
 from firebreak.policy.rules import Person
 from firebreak.settings import ConsoleSettings
 from firebreak.web.identity import breakglass
 from firebreak.web.identity.claims import person_of
-from firebreak.web.identity.guard import Guard
+from firebreak.web.identity.guard import Guard, TooManyAttemptsError
 from firebreak.web.services import Services
 from firebreak.web.webhook.request import UnauthenticatedError
 
@@ -33,10 +33,6 @@ ATTEMPTS = parse("5/minute")
 """Of guessing the sealed password, from one address."""
 EMBEDDED_ROLES = frozenset({"commander", "auditor"})
 """People of an embedded stack may do everything that two people may."""
-
-
-class TooManyAttemptsError(FirebreakError):
-    """Somebody is guessing."""
 
 
 @dataclass
