@@ -149,8 +149,8 @@ class RemoveAppCredentials(
     def _fresh(self, target: Target) -> FreshIssue:
         identity = self._identity(target)
         if not identity.credential_secret:
-            return FreshIssue(self.access, None, "the inventory declares no credential_secret for it")
-        return FreshIssue(self.access, Secret(self.access, identity))
+            return FreshIssue([], "the inventory declares no credential_secret for it")
+        return FreshIssue([Secret(self.access, identity)])
 
     def _identity(self, target: Target) -> ServicePrincipal:
         identity = principals.identity(self.run.workload, target)

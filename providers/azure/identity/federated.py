@@ -97,10 +97,8 @@ class RemoveFederatedCredentials(
 
     def _fresh(self, target: Target, credentials: JsonObject) -> FreshIssue:
         if PROBE_CREDENTIAL not in credentials:
-            return FreshIssue(
-                self.access, None, f"the identity has no federated credential named {PROBE_CREDENTIAL}"
-            )
-        return FreshIssue(self.access, Federated(self.access, principals.identity(self.run.workload, target)))
+            return FreshIssue([], f"the identity has no federated credential named {PROBE_CREDENTIAL}")
+        return FreshIssue([Federated(self.access, principals.identity(self.run.workload, target))])
 
     def _holders(self, target: Target) -> Holders:
         return Holders(self.context, self.name, target)

@@ -154,8 +154,10 @@ class Machine:
         windows = str(disk.get("osType", "")).lower() == "windows"
         url = (
             f"http://169.254.169.254/metadata/identity/oauth2/token?api-version={METADATA_VERSION}"
-            f"&resource={quote(audience, safe='')}&client_id={self.identity.client_id}"
+            f"&resource={quote(audience, safe='')}"
         )
+        if isinstance(self.identity, ManagedIdentity):  # without a wish it is the machine's own identity
+            url += f"&client_id={self.identity.client_id}"
         if windows:
             script = (
                 f"(Invoke-WebRequest -UseBasicParsing -Headers @{{Metadata='true'}} -Uri '{url}').Content"

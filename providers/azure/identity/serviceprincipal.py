@@ -9,7 +9,7 @@ from providers.azure.identity.accounts import Account, ServiceAccount, UserAccou
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import READ_MANAGED, READ_SECRET, RUN_COMMAND, IdentityMeasure
-from providers.azure.identity.witness import NO_WAY, FreshIssue
+from providers.azure.identity.witness import FreshIssue
 from providers.azure.probes import Control
 from providers.azure.resources import of_kind
 from providers.azure.resources.identities import ServicePrincipal
@@ -107,8 +107,7 @@ class DisableServicePrincipal(
         return ServiceAccount(self.access, principals.read(self.access, target).object_id)
 
     def _fresh(self, target: Target) -> FreshIssue:
-        possible = ways(self.access, principals.identity(self.run.workload, target))
-        return FreshIssue(self.access, possible[0] if possible else None, NO_WAY)
+        return FreshIssue(ways(self.access, principals.identity(self.run.workload, target)))
 
     def _holders(self, target: Target) -> Holders:
         return Holders(self.context, self.name, target)

@@ -88,29 +88,32 @@ class Witness:
 
 
 class FreshIssue:
-    """A fresh token, asked for on one way; whether it is issued is the observation. It is not kept."""
+    """A fresh token, asked for on the first way that gave one before; it is not kept."""
 
-    def __init__(self, access: AzureAccess, way: Way | None, why_not: str = NO_WAY) -> None:
-        self._access = access
-        self._way = way
+    def __init__(self, ways: Sequence[Way], why_not: str = NO_WAY) -> None:
+        self._ways = ways
         self._why_not = why_not
 
     def take(self) -> Control:
-        """See whether a token is issued before the change."""
-        if self._way is None:
+        """See on which way a token is issued before the change."""
+        reasons = []
+        for way in self._ways:
+            answer = self._attempt(way, way.audiences[0])
+            if isinstance(answer, Token):
+                return Control((way.name,))
+            reasons.append(f"{way.name}: {_settled(answer).text}")
+        if not reasons:
             return Control((), self._why_not)
-        answer = self._attempt(self._way, self._way.audiences[0])
-        if isinstance(answer, Token):
-            return Control((self._way.name,))
-        return Control((), f"no token was issued before the change: {_settled(answer).text}")
+        return Control((), f"no token was issued before the change: {'; '.join(reasons)}")
 
     def observe(self, control: Control, since: datetime) -> Finding:
         """Ask for a token again; one that is older than the change was kept somewhere, and says nothing."""
-        if self._way is None or self._way.name not in control.works:
+        way = next((each for each in self._ways if each.name in control.works), None)
+        if way is None:
             return unproved("fresh token", control.why_not or self._why_not)
-        subject = f"fresh token by {self._way.name}"
-        for audience in self._way.audiences:
-            answer = self._attempt(self._way, audience)
+        subject = f"fresh token by {way.name}"
+        for audience in way.audiences:
+            answer = self._attempt(way, audience)
             if isinstance(answer, Token) and answer.issued_at < since.replace(microsecond=0):
                 continue  # from the metadata service's cache; it has none for the next audience, perhaps
             return _judged(answer, subject)
