@@ -129,8 +129,8 @@ async def undo(engine: Engine, incident_id: str) -> dict[str, Any]:
     record = ContainmentRecord.model_validate_json(await engine.blocking(lambda: engine.get(stored)))
     done = {outcome.key: outcome for outcome in record.outcomes}
     for phase in reversed(Phase):
-        for last in (False, True):
-            chosen = [s for s in record.plan.of(phase) if s.last_in_release is last]
+        for group in ((True, False), (False, False), (False, True)):
+            chosen = [s for s in record.plan.of(phase) if (s.last_in_phase, s.last_in_release) == group]
             ends = await asyncio.gather(
                 *(steps.revert(engine, record.plan.run, s, done[s.key]) for s in chosen)
             )

@@ -93,6 +93,8 @@ class Measure(ABC, Generic[AccessT]):
     """Stops, deletes or restarts the workload; refused in phases 1 to 4."""
     preserve_first: ClassVar[bool] = False
     """Capture measures whose source is volatile: tried once, best effort, beside phase 1."""
+    last_in_phase: ClassVar[bool] = False
+    """Applied when the phase's other measures are done, and reverted first: it would be in their way."""
     last_in_release: ClassVar[bool] = False
 
     def __init_subclass__(

@@ -266,6 +266,7 @@ async def _planned(
         state=ref.workload,
         irreversible=kind.irreversible,
         preserve_first=kind.preserve_first,
+        last_in_phase=kind.last_in_phase,
         last_in_release=kind.last_in_release,
         blast_radius=radius,
     )

@@ -86,6 +86,7 @@ class PlannedStep(FrozenModel):
     state: Stored
     irreversible: str = ""
     preserve_first: bool = False
+    last_in_phase: bool = False
     last_in_release: bool = False
     blast_radius: tuple[str, ...] = ()
 

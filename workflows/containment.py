@@ -279,7 +279,9 @@ class Containment:
         self.attempt += 1
         until = workflow.now() + plan.budgets.of(phase)
         gate: Gate = "prompt" if plan.flow_log_gate == "deferred" else "all"
-        await asyncio.gather(*(self._step(plan, step, until, gate) for step in steps))
+        for last in (False, True):
+            group = [step for step in steps if step.last_in_phase is last]
+            await asyncio.gather(*(self._step(plan, step, until, gate) for step in group))
 
     async def _step(self, plan: Plan, step: PlannedStep, until: datetime, gate: Gate) -> None:
         request = StepInput(run=plan.run, step=step, until=until, gate=gate)

@@ -152,8 +152,10 @@ class Release:
         facts = self.facts.phases[phase]
         facts.started_at = workflow.now()
         steps = [step for step in plan.steps if step.phase is phase]
-        for group in (False, True):
-            chosen = [step for step in steps if step.last_in_release is group]
+        first = [step for step in steps if step.last_in_phase]
+        last = [step for step in steps if step.last_in_release and not step.last_in_phase]
+        between = [step for step in steps if not step.last_in_phase and not step.last_in_release]
+        for chosen in (first, between, last):
             await asyncio.gather(*(self._revert(plan, step) for step in chosen))
         done = [self.outcomes[step.key] for step in steps]
         released = all(outcome.verdict is Verdict.RELEASED for outcome in done)

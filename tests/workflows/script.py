@@ -29,6 +29,7 @@ class Act:
     reverts: tuple[Literal["released", "kept", "unproven", "permanent"], ...] = ()
     preserved: Literal["done", "transient", "permanent", "never"] = "done"
     preserve_first: bool = False
+    last_in_phase: bool = False
     last_in_release: bool = False
     irreversible: str = ""
     held: asyncio.Event | None = None

@@ -328,6 +328,7 @@ def _step(incident_id: str, part: Act) -> PlannedStep:
         state=reference(incident_id, f"phases/{int(part.phase)}/{part.measure}/agent-1a2b3c4d/before.json"),
         irreversible=part.irreversible,
         preserve_first=part.preserve_first,
+        last_in_phase=part.last_in_phase,
         last_in_release=part.last_in_release,
     )
 

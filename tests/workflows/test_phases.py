@@ -10,7 +10,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from firebreak.evidence import custody
 from firebreak.model import Phase, Verdict
 from firebreak.record import RunStatus
-from tests.workflows.script import Play, Script, act, standard
+from tests.workflows.script import Act, Play, Script, act, standard
 from tests.workflows.scripted import Recording
 from tests.workflows.stage import Stage
 
@@ -59,6 +59,22 @@ async def test_steps_of_one_phase_run_beside_each_other(stage: Stage) -> None:
     await run.until(lambda _: run.recording.count("contain") == 2)
     held.set()
     assert (await run.ended()).verdict is Verdict.CONTAINED
+
+
+async def test_the_last_step_of_a_phase_begins_when_the_others_are_done(stage: Stage) -> None:
+    last = Act("aws.lock-last", Phase.ARTIFACT_FREEZE, last_in_phase=True)
+    run = await stage.play(Script(standard(act("lock-objects", 3, then=FAILING), last)))
+    document = await run.asked()
+    assert document.awaiting is not None
+    recording = run.recording
+    began = recording.index("contain", "began", "aws.lock-last")
+    for other in ("aws.lock-objects", "aws.stop-pipeline-promotion"):
+        assert recording.index("contain", "ended", other) < began
+    assert (
+        "aws.lock-last" not in document.awaiting.reason
+    )  # an unproved sibling does not keep it from its work
+    await run.decide("stop")
+    await run.ended()
 
 
 async def test_a_failed_step_leaves_its_siblings_applied_and_asks_the_on_call(stage: Stage) -> None:

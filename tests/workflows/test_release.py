@@ -60,6 +60,15 @@ async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> 
     assert told == [("started", None), ("verdict", Verdict.RELEASED)]
 
 
+async def test_the_last_step_of_a_phase_is_reverted_first(stage: Stage) -> None:
+    lock = Act("aws.lock-last", Phase.ARTIFACT_FREEZE, last_in_phase=True)
+    run = await contained(stage, Script(standard(lock)))
+    assert (await released(run)).verdict is Verdict.RELEASED
+    reverted = run.recording.index("revert", "ended", "aws.lock-last")
+    for other in ("aws.lock-objects", "aws.stop-pipeline-promotion"):
+        assert reverted < run.recording.index("revert", "began", other)
+
+
 @pytest.mark.parametrize("second", ["casey", " Casey"])
 async def test_one_person_cannot_release_alone(stage: Stage, second: str) -> None:
     run = await contained(stage, Script(standard()))
