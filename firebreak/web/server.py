@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
 
@@ -32,6 +34,21 @@ class PeerCertificate(H11Protocol):
         certificate = handshake.getpeercert(binary_form=True) if handshake else None
         if certificate:
             self.app = partial(_with_certificate, self.app, certificate)
+
+
+class _Server(uvicorn.Server):
+    """Ends with its work done; uvicorn itself raises the signal again, so that a stop looks like a crash."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
 
 async def _with_certificate(
@@ -90,7 +107,7 @@ async def serve(
         ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_client_ca else ssl.CERT_NONE,
     )
     told(url(settings, at))
-    await uvicorn.Server(config).serve(sockets=[at])
+    await _Server(config).serve(sockets=[at])
 
 
 def url(settings: WebSettings, at: socket.socket) -> str:

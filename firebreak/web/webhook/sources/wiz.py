@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from firebreak.model import JsonObject
 from firebreak.web.webhook.alert import Alert, FindingInfo, ResourceRef
 from firebreak.web.webhook.fields import find, identifier, moment, required, resource, severity, state, text
@@ -18,14 +16,14 @@ def read(body: JsonObject) -> Alert:
         severity_id=severity(text(body, "issue.severity", "control.severity")),
         time=moment(body, "issue.updated", "issue.updatedAt", "issue.created", "issue.createdAt"),
         state=state(status),
-        resources=tuple(_resources(find(body, "resource"))),
+        resources=_resource(find(body, "resource")),
         confirmed=template.confirmed(body),
         sample=template.sample(body),
         key=f"{issue} {text(body, 'trigger.type')} {status}",
     )
 
 
-def _resources(about: object) -> Iterator[ResourceRef]:
-    account, region = text(about, "subscriptionId"), text(about, "region")
-    for name in ("externalId", "providerUniqueId", "nativeId", "id"):
-        yield from resource(identifier(about, name), account, region)
+def _resource(about: object) -> tuple[ResourceRef, ...]:
+    """By the cloud's own id; Wiz's id is known to nobody else."""
+    uid = identifier(about, "externalId", "providerUniqueId", "nativeId")
+    return resource(uid, text(about, "subscriptionId"), text(about, "region"))
