@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -100,7 +101,13 @@ class Steps:
     """One measure on everything it applies to, as a worker sees it: after a trip through JSON."""
 
     def __init__(
-        self, world: Any, name: str, *, workload: Workload | None = None, owner: str = "agent", **groups: Any
+        self,
+        world: Any,
+        name: str,
+        groups: Mapping[str, Any],
+        *,
+        workload: Workload | None = None,
+        owner: str = "agent",
     ) -> None:
         made = workload or world.workload(id=owner, **groups)
         self.workload = Workload.model_validate_json(made.model_dump_json())

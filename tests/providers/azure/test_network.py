@@ -46,7 +46,7 @@ def machine(ground: Ground) -> dict[str, list[JsonObject]]:
 
 
 def quarantine(ground: Ground, declared: dict[str, list[JsonObject]], **choices: Any) -> Steps:
-    return Steps(ground.world, NAME, **merged(declared, ground.watch()), **choices)
+    return Steps(ground.world, NAME, merged(declared, ground.watch()), **choices)
 
 
 def without_etag(document: JsonObject) -> JsonObject:
@@ -103,6 +103,7 @@ def test_without_the_change_nothing_is_proved(ground: Ground) -> None:
     spare = ground.build.security_group("spare")
     pretended = steps.measure.done(state.target, state, changed=True, group=spare, flushed=False)
     deadline = time.monotonic() + 4
+    findings: tuple[Finding, ...] = ()
     while time.monotonic() < deadline:
         findings = steps.measure.verify(state.target, pretended)
         assert not any(each.holds for each in findings)
@@ -308,7 +309,7 @@ def test_missing_instruments_are_named_and_leave_it_unproved(
     automatic = replace(ground.build, group=ground.world.group("NetworkWatcherRG"))
     automatic.watcher("NetworkWatcher_westeurope")
     watch = {name: value for name, value in ground.watch().items() if name == kept}
-    steps = Steps(ground.world, NAME, **merged(nic(ground.second), watch))
+    steps = Steps(ground.world, NAME, merged(nic(ground.second), watch))
     findings = steps.verify(steps.apply(steps.snapshot()))
     assert all(each.holds for each in rules_of(findings))
     assert any(each.inconclusive and missing_one in each.observed for each in findings)
@@ -358,7 +359,7 @@ def test_a_stopped_machine_leaves_it_unproved(ground: Ground) -> None:
 def test_the_printed_role_suffices_and_each_action_is_missed(ground: Ground) -> None:
     declared = merged(machine(ground), ground.watch())
     workload = ground.world.least(ground.world.workload(**declared), NAME)
-    steps = Steps(ground.world, NAME, workload=workload)
+    steps = Steps(ground.world, NAME, {}, workload=workload)
     changes = steps.apply(steps.snapshot())
     steps.proved(changes)
     assert all(each.holds for each in steps.revert(changes))

@@ -43,12 +43,7 @@ def associated(group_id: str) -> Iterator[Item]:
 
 def guarded(group_id: str) -> set[str]:
     """Return the interfaces that a group guards, by themselves or by their subnet."""
-    holders = {ids.key(each.id) for each in associated(group_id)}
-    return {
-        each.id
-        for each in topology.interfaces()
-        if ids.key(each.id) in holders or ids.key(each.subnet_id) in holders
-    }
+    return set(topology.interfaces_in({ids.key(each.id) for each in associated(group_id)}))
 
 
 def _put(_call: Call, item: Item, before: Item | None) -> None:

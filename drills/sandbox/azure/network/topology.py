@@ -88,21 +88,37 @@ def interface(nic_id: str) -> Interface | None:
     return describe(item) if item is not None and item.type.lower() == NICS.lower() else None
 
 
-def interfaces() -> Iterator[Interface]:
-    """Yield every interface."""
+def interfaces_in(holders: set[str]) -> Iterator[str]:
+    """Yield the interfaces that are among these ids, or in a subnet that is (as of `ids.key`)."""
     for item in store.list(resource_type=NICS):
-        yield describe(item)
+        subnets = {
+            ids.key(each["properties"]["subnet"]["id"]) for each in item.properties["ipConfigurations"]
+        }
+        if ids.key(item.id) in holders or subnets & holders:
+            yield item.id
 
 
 def interface_at(address: IPAddress, network_id: str | None) -> Interface | None:
     """Return the owner of an address that a virtual network reaches privately, or of a public address."""
     reached = set(_reached(network_id)) if network_id else set()
-    for each in interfaces():
+    for item in store.list(resource_type=NICS):
+        if str(address) not in _known_as(item):
+            continue
+        each = describe(item)
         if address in each.addresses and ids.key(each.network_id) in reached:
             return each
         if each.private_of(address) is not None:
             return each
     return None
+
+
+def _known_as(item: Item) -> Iterator[str]:
+    """Yield the private and public addresses of an interface's document."""
+    for each in item.properties["ipConfigurations"]:
+        yield str(each["properties"]["privateIPAddress"])
+        public = referenced(each["properties"], "publicIPAddress")
+        if public is not None:
+            yield str(public.properties.get("ipAddress", ""))
 
 
 def describe(item: Item) -> Interface:
