@@ -79,7 +79,7 @@ def grants(needs: Iterable[Need], workloads: Iterable[Workload]) -> dict[str, se
         owners = [each for each in known if each.account.lower() == target.account.lower()]
         for permission in _needed(measure, target):
             found[permission.action].update(_scopes(measure, permission, target, owners))
-    return {permission: _outermost(scopes) for permission, scopes in found.items()}
+    return {permission: _outermost(scopes) for permission, scopes in found.items() if scopes}
 
 
 def _outermost(scopes: Iterable[str]) -> set[str]:
@@ -149,7 +149,7 @@ def _scopes(
 ) -> set[str]:
     kind, action = _split(permission.action)
     if kind == GRAPH:
-        return {DIRECTORY}
+        return {DIRECTORY} if _wanted(measure, permission, target, owners) else set()
     resources = [each for each in measure.arns(target) if each.startswith("/")]
     if kind == COSMOS:
         return set(resources)
@@ -158,6 +158,16 @@ def _scopes(
     if not issubclass(measure, AzureMeasure):
         return {f"/subscriptions/{target.account}"}
     return {place for owner in owners for place in measure.places(permission.action, target, owner)}
+
+
+def _wanted(
+    measure: type[Measure[Any]], permission: Permission, target: Target, owners: Iterable[Workload]
+) -> bool:
+    """Tell whether any owner of the target needs the permission: the measure names a place for it."""
+    known = list(owners)
+    if not known or not issubclass(measure, AzureMeasure):
+        return True
+    return any(measure.places(permission.action, target, each) for each in known)
 
 
 def scope_of(action: str, resource: str) -> str:

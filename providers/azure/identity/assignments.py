@@ -16,7 +16,7 @@ from providers.azure.identity import principals, reach
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import (
-    READ_GROUPS,
+    GROUPS,
     READ_MANAGED,
     READ_SECRET,
     RUN_COMMAND,
@@ -45,14 +45,14 @@ class RemoveRoleAssignments(
 
     Direct assignments at, above and below the subscription are deleted, time-bound ones of Privileged
     Identity Management ended. What comes through a group is cut by ending the membership, which nobody else
-    feels; that takes GroupMember.ReadWrite.All, and without it the measure stays unproven and says so.
+    feels; where the inventory forbids that (``leave_groups``), the measure stays unproven and says so.
 
     After release, tokens from before the containment work again until they expire, for up to 24 hours.
     """
 
-    for_managed = (*READ_MANAGED, *READ_GROUPS, *ASSIGNMENTS, *RUN_COMMAND)
-    for_service = (*READ_GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
-    permissions = (*READ_MANAGED, *READ_GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
+    for_managed = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *RUN_COMMAND)
+    for_service = (*GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
+    permissions = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read every assignment and membership, and take the positive control."""

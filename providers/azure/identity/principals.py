@@ -32,7 +32,8 @@ READ_MANAGED = (
     *on_any("Microsoft.Resources/subscriptions/resources/read"),
 )
 READ_SERVICE = on_any("graph:Application.Read.All")
-READ_GROUPS = on_any("graph:Application.Read.All", "graph:GroupMember.Read.All")
+LEAVE_GROUPS = on_any("graph:GroupMember.ReadWrite.All")
+GROUPS = (*on_any("graph:Application.Read.All", "graph:GroupMember.Read.All"), *LEAVE_GROUPS)
 READ_SECRET = on_any("data:Microsoft.KeyVault/vaults/secrets/getSecret/action")
 RUN_COMMAND = on_any(
     "Microsoft.Compute/virtualMachines/read", "Microsoft.Compute/virtualMachines/runCommand/action"
@@ -62,11 +63,15 @@ def targets(workload: Workload, *kinds: type[Identity]) -> list[Target]:
 
 def identity(workload: Workload, target: Target) -> Identity:
     """Find the declaration behind a target; raises PermanentCloudError when there is none."""
-    kind: type[Identity] = ManagedIdentity if target.kind == MANAGED else ServicePrincipal
-    found = declared(workload, kind, target.ref)
+    found = _declared(workload, target)
     if found is None:
         raise PermanentCloudError("the inventory does not declare this identity", resource=target.ref)
     return found
+
+
+def _declared(workload: Workload, target: Target) -> Identity | None:
+    kind: type[Identity] = ManagedIdentity if target.kind == MANAGED else ServicePrincipal
+    return declared(workload, kind, target.ref)
 
 
 def read(access: AzureAccess, target: Target) -> Principal:
@@ -199,15 +204,19 @@ class IdentityMeasure(AzureMeasure):
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:
-        """The declared secret and machine for what obtains the probe's token."""
+        """Nothing for a permission that the declared identity has no use for."""
         if target.kind not in {MANAGED, SERVICE}:
             return super().places(action, target, workload)
-        wanted = identity(workload, target)
-        if action in {each.action for each in READ_SECRET}:
-            return _secret_places(wanted, workload)
-        if action in {each.action for each in RUN_COMMAND}:
-            return (wanted.probe_vm,) if wanted.probe_vm else ()
-        return super().places(action, target, workload)
+        wanted = _declared(workload, target)
+        if wanted is None:
+            return ()
+        only_where = {
+            READ_SECRET: _secret_places(wanted, workload),
+            RUN_COMMAND: (wanted.probe_vm,) if wanted.probe_vm else (),
+            LEAVE_GROUPS: (f"/subscriptions/{workload.account}",) if wanted.leave_groups else (),
+        }
+        chosen = (places for asked, places in only_where.items() if action in {each.action for each in asked})
+        return next(chosen, super().places(action, target, workload))
 
     def discover(self, target: Target) -> list[Target]:
         """The identity itself; refuses Firebreak's own and the protected principals."""

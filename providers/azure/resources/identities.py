@@ -92,6 +92,8 @@ class _Identity(Declared):
     probes: tuple[Probe, ...] = ()
     probe_vm: Annotated[str, Field(pattern=rf"^(?:{arm_id('Microsoft.Compute/virtualMachines')})?$")] = ""
     """Virtual machine whose metadata service issues the identity's tokens, asked by run command."""
+    leave_groups: bool = True
+    """Whether memberships that lead to roles are ended, which takes Graph's GroupMember.ReadWrite.All."""
     used_by: tuple[str, ...] = ()
     """This workload's own resources (ARM ids) and federated subjects: not counted as blast radius."""
 

@@ -99,6 +99,7 @@ class Estate:
         """An application with a secret in a vault, which reads its resource group."""
         group, made = self.group(), self.world.principal(f"agent-{uuid4().hex[:8]}")
         self.assign(group, made.object_id)
+        self.trust_application(made.application_object_id, "firebreak-probe", SUBJECT, issuer=ISSUER)
         own = {"credential_secret": self.keep(group, made.client_secret)} if secret else {}
         return {
             "kind": "service-principal",
@@ -131,6 +132,13 @@ class Estate:
         self.world.admin().put(
             f"{ref}/federatedIdentityCredentials/{name}", {"properties": properties}, IDENTITY_VERSION
         )
+
+    def trust_application(self, application: str, name: str, subject: str, *, issuer: str) -> None:
+        """Trust one subject, and nobody else any more."""
+        path, graph = f"/applications/{application}/federatedIdentityCredentials", self.world.admin_graph()
+        for each in list(graph.pages(path)):
+            graph.delete(f"{path}/{each['id']}")
+        graph.post(path, {"name": name, "issuer": issuer, "subject": subject, "audiences": EXCHANGE})
 
     def assign(self, scope: str, principal: str, role: str = READER, **more: Any) -> str:
         """Assign a role, with whatever fields; the assignment's id."""

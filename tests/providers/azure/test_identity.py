@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from firebreak.errors import ContainmentError, PermanentCloudError, TransientCloudError
+from firebreak.measure import measure
 from firebreak.model import JsonObject
+from providers.azure.permissions import grants
 from tests.providers.azure.identities import BLOB_READER, SUBSCRIPTION, Estate, Step
 
 NAME = "azure.remove-role-assignments"
@@ -161,13 +163,33 @@ def test_what_comes_through_groups_is_cut_at_the_membership(
     assert step.observed() == {name: each for name, each in state.values.items() if name != "control"}
 
 
+def test_the_printed_permissions_end_a_membership(world: Any, estate: Estate, managed: JsonObject) -> None:
+    group = world.sandbox.create_group("agents", managed["principal_id"])
+    estate.assign(group_of(managed), group)
+    other = world.workload(identities=(estate.managed(),), id="other")
+    asked = grants(
+        [
+            (measure(NAME), target)
+            for target in measure(NAME).applies_to(world.workload(identities=(managed,)))
+        ],
+        [world.workload(identities=(managed,)), other],
+    )
+    assert "graph:GroupMember.ReadWrite.All" in asked
+    assert "Microsoft.Compute/virtualMachines/runCommand/action" not in asked
+    limited = world.least(world.workload(identities=(managed,)), NAME)
+    step = Step(world, NAME, managed, access=limited.access)
+    change = step.apply(step.snapshot())
+    assert step.holds(change)
+    assert step.measure.revert(change).holds
+
+
 def test_a_membership_that_may_not_be_ended_leaves_it_unproven_with_the_reason(
     world: Any, estate: Estate, managed: JsonObject
 ) -> None:
     group = world.sandbox.create_group("agents", managed["principal_id"])
     estate.assign(group_of(managed), group)
-    workload = world.workload(identities=(managed,))
-    limited = world.least(workload, NAME)
+    managed = {**managed, "leave_groups": False}
+    limited = world.least(world.workload(identities=(managed,)), NAME)
     step = Step(world, NAME, managed, access=limited.access)
     change = step.apply(step.snapshot())
     _, listed = step.verify(change)
@@ -410,11 +432,12 @@ def test_the_declared_permissions_suffice_and_none_is_too_many(world: Any, estat
 
 
 UNUSED = {
-    # asked for only where the inventory declares probe_vm, or where a group leads to an assignment
+    # used only where the inventory declares probe_vm, or where a group leads to an assignment
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.Compute/virtualMachines/runCommand/action",
     "graph:Application.Read.All",
     "graph:GroupMember.Read.All",
+    "graph:GroupMember.ReadWrite.All",
 }
 
 

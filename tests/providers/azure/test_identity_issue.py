@@ -11,7 +11,7 @@ from firebreak.errors import ContainmentError, Irreversible, PermanentCloudError
 from firebreak.measure import measure
 from firebreak.model import JsonObject
 from providers.azure.session import AzureMeasure
-from tests.providers.azure.identities import EXCHANGE, ISSUER, SUBJECT, Estate, Step, certificate
+from tests.providers.azure.identities import EXCHANGE, SUBJECT, Estate, Step, certificate
 
 DISABLE = "azure.disable-service-principal"
 FEDERATED = "azure.remove-federated-credentials"
@@ -137,17 +137,13 @@ def registered(world: Any, estate: Estate) -> JsonObject:
     """A service principal without a secret of its own for the probe, whose application trusts two issuers."""
     service = estate.service(secret=False)
     path = f"/applications/{service['application_object_id']}/federatedIdentityCredentials"
-    graph = world.admin_graph()
-    for each in list(graph.pages(path)):
-        graph.delete(f"{path}/{each['id']}")
-    graph.post(path, {"name": "firebreak-probe", "issuer": ISSUER, "subject": SUBJECT, "audiences": EXCHANGE})
     trusted = {
         "name": "aks",
         "issuer": "https://oidc.example",
         "subject": "agents:main",
         "audiences": EXCHANGE,
     }
-    graph.post(path, {**trusted, "description": "the cluster"})
+    world.admin_graph().post(path, {**trusted, "description": "the cluster"})
     return service
 
 
