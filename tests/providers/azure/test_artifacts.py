@@ -12,6 +12,7 @@ from azure.storage.blob import BlobServiceClient
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.model import Method
+from providers.azure.answers import error_code
 from providers.azure.resources.artifacts import BlobContainer
 from tests.providers.azure.driving import Step, holds
 
@@ -75,8 +76,7 @@ class Store:
 def code_of(call: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(HttpResponseError) as caught:
         call(*arguments, **options)
-    code = caught.value.error_code
-    return str(getattr(code, "value", code))
+    return error_code(caught.value)
 
 
 KINDS = [{}, {"versioned": True}, {"version_level": True}]

@@ -58,13 +58,11 @@ def test_a_model_is_archived_locked_and_released(world: Any) -> None:
     findings = step.verify(change)
     assert holds(findings), [each.observed for each in findings]
     assert models.shown()["isArchived"] is True
-    for call in (
-        lambda: models.arm.put(models.ref, {"properties": {**models.properties, "isArchived": False}}, ML),
-        lambda: models.arm.delete(models.ref, ML),
-    ):
-        with pytest.raises(RestError) as caught:
-            call()
-        assert caught.value.code == "ScopeLocked"
+    activated = {"properties": {**models.properties, "isArchived": False}}
+    with pytest.raises(RestError, match="ScopeLocked"):
+        models.arm.put(models.ref, activated, ML)
+    with pytest.raises(RestError, match="ScopeLocked"):
+        models.arm.delete(models.ref, ML)
     assert not step.apply().changed
     for _ in range(2):
         assert step.revert(change).holds
@@ -238,7 +236,7 @@ def test_each_workload_has_a_lock_of_its_own_beside_the_owners(world: Any) -> No
 
 def test_a_whole_resource_group_is_never_locked() -> None:
     group = "/subscriptions/f1aeb1a0-0000-4000-8000-000000000001/resourceGroups/rg"
-    with pytest.raises(ValueError, match="locked-resource|pattern"):
+    with pytest.raises(ValueError, match="should match pattern"):
         LockedResource(kind="locked-resource", ref=group)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from drills.sandbox.azure.state import on_reset
 from drills.sandbox.azure.table import operation
 
 SOURCE = "OCI Distribution Specification"
+_RANGE = re.compile(r"^bytes=(\d+)-(\d*)$")
 _uploads: dict[str, bytes] = {}
 on_reset(_uploads.clear)
 
@@ -102,7 +104,13 @@ def pull_blob(call: Call) -> Answer:
         "Content-Type": "application/octet-stream",
         "Content-Length": str(len(body)),
     }
-    return Answer(200, b"" if call.method == "HEAD" else body, headers)
+    wanted = _RANGE.match(call.headers.get("range", ""))
+    if wanted is None:
+        return Answer(200, b"" if call.method == "HEAD" else body, headers)
+    start, end = int(wanted[1]), min(int(wanted[2] or len(body) - 1), len(body) - 1)
+    part = body[start : end + 1]
+    span = {"Content-Length": str(len(part)), "Content-Range": f"bytes {start}-{end}/{len(body)}"}
+    return Answer(206, part, {**headers, **span})
 
 
 @operation("acr", "POST", "/v2/{name:path}/blobs/uploads/", authenticated=False, source=SOURCE)
