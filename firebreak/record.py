@@ -170,6 +170,8 @@ class MeasureStatus(FrozenModel):
     applied_at: AwareDatetime | None = None
     proved_at: AwareDatetime | None = None
     findings: tuple[Finding, ...] = ()
+    blast_radius: tuple[str, ...] = ()
+    """Others who use the target, and lose it too."""
 
 
 class PhaseStatus(FrozenModel):
@@ -229,6 +231,8 @@ class RunStatus(FrozenModel):
     decisions: tuple[Decision, ...] = ()
     alerts: int = 1
     """Triggers recorded on this run, the first included."""
+    triggers: tuple[Trigger, ...] = ()
+    """The first of them, in the order in which they came."""
 
 
 class PhaseFacts(BaseModel):

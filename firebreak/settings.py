@@ -137,6 +137,8 @@ class ConsoleSettings(_Section):
     """Made by ``firebreak break-glass``; empty for no local account. Its use pages the on-call."""
     evidence_keys: tuple[Path, ...] = ()
     """Public keys (PEM) that the console verifies packages with; it then needs to read the evidence store."""
+    drill_evidence_keys: tuple[Path, ...] = ()
+    """The same for the packages of drills, which have a key of their own."""
     audit_log: Path | None = None
     """Where every authenticated request is written to, a JSON line each; None for the process's log alone."""
 

@@ -20,6 +20,9 @@ from firebreak.record import (
 
 FINAL = (Verdict.CONTAINED, Verdict.PARTIALLY_CONTAINED, Verdict.REFUSED, Verdict.REJECTED, Verdict.RELEASED)
 
+SHOWN_TRIGGERS = 10
+"""A storm of alerts must not make the document large; all of them are in the evidence."""
+
 
 def status(
     facts: RunFacts, plan: Plan | None, outcomes: Mapping[str, StepOutcome], now: datetime
@@ -48,6 +51,7 @@ def status(
         refusals=tuple(facts.refusals),
         decisions=tuple(facts.decisions),
         alerts=max(1, len(facts.alerts) + facts.further_alerts),
+        triggers=tuple(facts.alerts[:SHOWN_TRIGGERS]),
     )
 
 
@@ -95,7 +99,11 @@ def _phase(
 def _measure(step: PlannedStep, outcome: StepOutcome | None) -> MeasureStatus:
     if outcome is None:
         return MeasureStatus(
-            name=step.measure, target=step.target.ref, verdict=Verdict.PENDING, change="pending"
+            name=step.measure,
+            target=step.target.ref,
+            verdict=Verdict.PENDING,
+            change="pending",
+            blast_radius=step.blast_radius,
         )
     return MeasureStatus(
         name=step.measure,
@@ -106,6 +114,7 @@ def _measure(step: PlannedStep, outcome: StepOutcome | None) -> MeasureStatus:
         applied_at=outcome.applied_at,
         proved_at=outcome.proved_at,
         findings=outcome.findings,
+        blast_radius=step.blast_radius,
     )
 
 

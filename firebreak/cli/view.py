@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -12,29 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from firebreak.cli.output import both_times, duration, plain, table, verdict_text
-from firebreak.model import Finding, Method, Phase, Verdict
+from firebreak.model import Phase, Verdict
+from firebreak.reading import Clock, awaiting_commands, latest_finding, proved
 from firebreak.record import Awaiting, MeasureStatus, PhaseStatus, RunStatus
 
 _NARROW_TARGET = 48
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Where a run stands against its target, in seconds."""
-
-    elapsed: float
-    remaining: float
-    forecast: float
-    """When the run ends at the latest if every open phase uses its whole budget."""
-
-    @classmethod
-    def read(cls, status: RunStatus, now: datetime) -> Clock:
-        """The clock of a run at a moment."""
-        elapsed = status.elapsed_seconds
-        if status.contained_at is None and not status.finished:
-            elapsed = max(elapsed, (now - status.triggered_at).total_seconds())
-        forecast = elapsed + sum(_still_to_spend(phase, now) for phase in _open_phases(status))
-        return cls(elapsed, status.target_seconds - elapsed, forecast)
 
 
 def live(status: RunStatus, now: datetime, *, compact: bool = False) -> RenderableType:
@@ -69,30 +50,10 @@ def progress_line(status: RunStatus) -> str:
     elif phase is None:
         parts.append("between phases" if any(each.started_at for each in status.phases) else "planning")
     else:
-        proved = sum(measure.verdict is Verdict.CONTAINED for measure in phase.measures)
-        parts.append(
-            f"phase {int(phase.phase)} {phase.title}: {proved} of {len(phase.measures)} measures proved"
-        )
+        parts.append(f"phase {int(phase.phase)} {phase.title}: {proved(phase)}")
     if status.awaiting:
         parts.append(_awaited(status.awaiting))
     return " | ".join(parts)
-
-
-def awaiting_commands(status: RunStatus) -> list[str]:
-    """The commands that answer what the run waits for."""
-    if status.awaiting is None:
-        return []
-    verbs = ("approve", "reject") if status.awaiting.kind == "approval" else ("retry", "proceed", "stop")
-    return [f"firebreak {verb} {status.incident_id} --by NAME --reason TEXT" for verb in verbs]
-
-
-def _open_phases(status: RunStatus) -> Iterator[PhaseStatus]:
-    return (phase for phase in status.phases if phase.verified_at is None and not status.finished)
-
-
-def _still_to_spend(phase: PhaseStatus, now: datetime) -> float:
-    spent = (now - phase.started_at).total_seconds() if phase.started_at else 0.0
-    return max(0.0, phase.budget_seconds - spent)
 
 
 def _headline(status: RunStatus) -> Text:
@@ -157,17 +118,12 @@ def _phase_row(phase: PhaseStatus, now: datetime) -> tuple[str | Text, ...]:
         verdict_text(phase.verdict),
         Text(phase.title.upper(), style="bold"),
         time,
-        _proved(phase) if phase.started_at else "",
+        proved(phase) if phase.started_at else "",
     )
 
 
-def _proved(phase: PhaseStatus) -> str:
-    count = sum(measure.verdict is Verdict.CONTAINED for measure in phase.measures)
-    return f"{count} of {len(phase.measures)} measures proved"
-
-
 def _measure_row(measure: MeasureStatus) -> tuple[str | Text, ...]:
-    finding = _latest(measure)
+    finding = latest_finding(measure)
     return (
         "",
         verdict_text(measure.verdict),
@@ -177,16 +133,6 @@ def _measure_row(measure: MeasureStatus) -> tuple[str | Text, ...]:
             plain(measure.error or (finding.observed if finding else "")),
             style="red" if measure.error else "",
         ),
-    )
-
-
-def _latest(measure: MeasureStatus) -> Finding | None:
-    """The finding that most needs reading: one that does not hold, else the strongest, else the newest."""
-    strength = {method: rank for rank, method in enumerate(Method)}
-    return min(
-        measure.findings,
-        key=lambda each: (each.holds, strength[each.method], -each.observed_at.timestamp()),
-        default=None,
     )
 
 

@@ -74,6 +74,11 @@ class Operations:
         found = [e for e in await start.runs(self.services.temporal, limit) if _workload_of(e) in visible]
         return list(await asyncio.gather(*(self._summary(each) for each in found)))
 
+    async def newest(self, limit: int = LISTED) -> tuple[RunSummary, ...]:
+        """The newest runs of all workloads, asked for once and then shown to each person what is theirs."""
+        found = await start.runs(self.services.temporal, limit)
+        return tuple(await asyncio.gather(*(self._summary(each) for each in found)))
+
     async def status(self, person: Person, incident_id: str, *, release: bool = False) -> RunStatus:
         """The document of a containment, or of its release; NotFoundError where the person may not see it."""
         document = await self._document(incident_id, release=release)

@@ -11,7 +11,7 @@ from firebreak import start
 from firebreak.model import Cloud, Mode, Phase, Verdict, Workload
 from firebreak.record import Plan, RunFacts, StepOutcome, Trigger
 from firebreak.settings import Settings
-from firebreak.statusdoc import phase_verdict, run_verdict, status
+from firebreak.statusdoc import SHOWN_TRIGGERS, phase_verdict, run_verdict, status
 from tests.workflows.script import Script, act, observed, reference, standard
 from tests.workflows.scripted import _plan, _step
 
@@ -76,6 +76,22 @@ def test_a_measures_change_is_told_in_words(fields: dict[str, object], change: s
 def test_what_release_cannot_undo_is_kept() -> None:
     finding = observed(holds=True)[0].model_copy(update={"detail": {"kept": True}})
     assert _measure_of(outcome(Verdict.RELEASED, findings=(finding,))) == "kept"
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_measure_says_who_else_loses_its_target(*, done: bool) -> None:
+    plan = _plan_of_one()
+    shared = plan.steps[0].model_copy(update={"blast_radius": ("billing-agent", "reporting")})
+    outcomes = {shared.key: outcome(Verdict.CONTAINED)} if done else {}
+    document = status(facts(), plan.model_copy(update={"steps": (shared,)}), outcomes, AT)
+    assert document.phases[0].measures[0].blast_radius == ("billing-agent", "reporting")
+
+
+def test_a_storm_of_alerts_is_counted_and_its_first_ones_are_shown() -> None:
+    storm = [_trigger().model_copy(update={"finding": str(number)}) for number in range(SHOWN_TRIGGERS + 5)]
+    document = status(facts(alerts=storm, further_alerts=7), None, {}, AT)
+    assert document.alerts == SHOWN_TRIGGERS + 12
+    assert [each.finding for each in document.triggers] == [str(n) for n in range(SHOWN_TRIGGERS)]
 
 
 def _measure_of(made: StepOutcome) -> str:

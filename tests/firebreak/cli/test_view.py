@@ -8,8 +8,8 @@ from rich.console import Console, RenderableType
 
 from firebreak.cli import view
 from firebreak.cli.output import duration
-from firebreak.cli.view import Clock
 from firebreak.model import Cloud, Finding, Method, Mode, Phase, Verdict
+from firebreak.reading import Clock
 from firebreak.record import Awaiting, EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
