@@ -208,7 +208,7 @@ class AzureSandbox:
             time.sleep(_POLL_SECONDS if status["status"] == "InProgress" else 0)
         if status["status"] != "Succeeded":
             raise SandboxError(f"{path}: {status}")
-        if answer.status == _UNDER_WAY:
+        if answer.status == _UNDER_WAY and "Location" in answer.headers:
             return self.send("GET", answer.headers["Location"], token=token).body
         return self.send("GET", url, token=token).body
 

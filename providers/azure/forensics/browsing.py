@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver, ServiceBusSubQueue, TransportType
+from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver, TransportType
 from azure.servicebus._pyamqp.error import AMQPLinkError
 from azure.servicebus.exceptions import (
     MessagingEntityDisabledError,
@@ -77,21 +77,17 @@ class Browser(ServiceBusReceiver):
 
 
 @contextmanager
-def browser(
-    credential: Credential, host: str, entity: dict[str, str], *, dead_letters: bool = False
-) -> Iterator[ServiceBusReceiver]:
-    """Lend a browser of a queue (``queue_name``) or subscription (``topic_name``, ``subscription_name``)."""
+def browser(credential: Credential, host: str, path: str) -> Iterator[ServiceBusReceiver]:
+    """Lend a browser of ``QUEUE`` or ``TOPIC/Subscriptions/NAME``, or of its ``/$DeadLetterQueue``."""
+    # WebSockets pass where only HTTPS is let out, also through a proxy.
     options: dict[str, Any] = {
-        **entity,
-        # WebSockets pass where only HTTPS is let out, also through a proxy.
+        "queue_name": path,
         "transport_type": TransportType.AmqpOverWebsocket,
         "connection_verify": os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE"),
         "http_proxy": _proxy(),
         "retry_total": RETRIES,
     }
-    if dead_letters:
-        options["sub_queue"] = ServiceBusSubQueue.DEAD_LETTER
-    with told(host), Browser(host, credential, **options) as opened:
+    with told(f"{host}/{path}"), Browser(host, credential, **options) as opened:
         yield opened
 
 

@@ -26,8 +26,7 @@ _BATCH = 250
 _COMPARED = 100
 """Messages of each place whose delivery counts are compared at every observation."""
 
-Place = JsonObject
-"""``name`` for people, the entity's names for the SDK, and whether it is the dead letters."""
+_DEAD_LETTERS = "/$DeadLetterQueue"
 
 
 class CaptureChannelMessages(
@@ -85,7 +84,9 @@ class CaptureChannelMessages(
     def _untouched(self, target: Target, change: Change) -> Finding:
         """Compare delivery counts: receiving would have raised them or taken the messages away."""
         copied: dict[str, dict[str, int]] = change.after["delivery_counts"]
-        current = {name: self._delivery_counts(target, name, len(copied[name])) for name in copied}
+        current = {
+            path: self._delivery_counts(target, path, len(seen)) for path, seen in copied.items() if seen
+        }
         pairs = [(name, number, count) for name, seen in copied.items() for number, count in seen.items()]
         raised = [f"{name}#{n}" for name, n, count in pairs if current[name].get(n, count) != count]
         gone = [f"{name}#{number}" for name, number, _ in pairs if number not in current[name]]
@@ -99,13 +100,10 @@ class CaptureChannelMessages(
             counts_now=self._counts(target),
         )
 
-    def _delivery_counts(self, target: Target, name: str, most: int) -> dict[str, int]:
-        place = next(each for each in self._places(target) if each["name"] == name)
+    def _delivery_counts(self, target: Target, path: str, most: int) -> dict[str, int]:
         counts: dict[str, int] = {}
-        if not most:
-            return counts
         behind = 0
-        with self._browser(target, place) as opened:
+        with self._browser(target, path) as opened:
             while len(counts) < most:
                 batch = _peek(opened, behind, most - len(counts))
                 if not batch:
@@ -116,42 +114,33 @@ class CaptureChannelMessages(
 
     def _peeked(self, target: Target, place: JsonObject) -> Iterator[Page]:
         """Every message of one place, behind the last one that is known."""
-        source: Place = place["places"][place["index"]]
-        name, compared = source["name"], {source["name"]: {}, **place["compared"]}
-        behind, index = place["behind"], place["index"]
-        with self._browser(target, source) as opened:
+        path = place["places"][place["index"]]
+        compared, behind, index = {path: {}, **place["compared"]}, place["behind"], place["index"]
+        with self._browser(target, path) as opened:
             while index == place["index"]:
                 batch = _peek(opened, behind, _BATCH)
-                room = _COMPARED - len(compared[name])
+                room = _COMPARED - len(compared[path])
                 counts = {str(each.sequence_number): each.delivery_count or 0 for each in batch[:room]}
-                compared = {**compared, name: {**compared[name], **counts}}
+                compared = {**compared, path: {**compared[path], **counts}}
                 behind = batch[-1].sequence_number if batch else 0
                 index += 0 if batch else 1
                 position = {**place, "index": index, "behind": behind, "compared": compared}
-                yield Page([{"place": name, **_record(each)} for each in batch], position)
+                yield Page([{"place": path, **_record(each)} for each in batch], position)
 
-    def _browser(self, target: Target, place: Place) -> Any:
+    def _browser(self, target: Target, path: str) -> Any:
         from providers.azure.forensics.browsing import browser  # noqa: PLC0415 - only where there is a channel
 
         host = f"{ResourceId.parse(target.ref).part('namespaces')}.{self.access.endpoints.bus_suffix}"
-        return browser(self.access.reached(), host, place["entity"], dead_letters=place["dead_letters"])
+        return browser(self.access.reached(), host, path)
 
-    def _places(self, target: Target) -> list[Place]:
+    def _places(self, target: Target) -> list[str]:
         """A queue, or the subscriptions of a topic, each with its dead letters."""
-        entity = ResourceId.parse(target.ref)
+        entity = ResourceId.parse(target.ref).name
         if target.kind == "service-bus-queue":
-            entities = {entity.name: {"queue_name": entity.name}}
-        else:
-            names = sorted(each["name"] for each in self._subscriptions(target))
-            entities = {
-                f"{entity.name}/{name}": {"topic_name": entity.name, "subscription_name": name}
-                for name in names
-            }
-        return [
-            {"name": f"{name}{'/dead-letters' if dead else ''}", "entity": names, "dead_letters": dead}
-            for name, names in entities.items()
-            for dead in (False, True)
-        ]
+            return [entity, f"{entity}{_DEAD_LETTERS}"]
+        names = sorted(each["name"] for each in self._subscriptions(target))
+        paths = [f"{entity}/Subscriptions/{name}" for name in names]
+        return [f"{path}{dead}" for path in paths for dead in ("", _DEAD_LETTERS)]
 
     def _subscriptions(self, target: Target) -> list[JsonObject]:
         with translated(target.ref):

@@ -179,7 +179,7 @@ class SnapshotDisks(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.FORENSIC_CAPTUR
 
     def _lock(self, place: str) -> str:
         """Make the snapshot immutable for as long as evidence is kept; says so where Azure cannot."""
-        days = self.access.settings.evidence.retention_days
+        days = self.access.settings.evidence_of(Cloud.AZURE).retention_days
         body = {"immutabilityDurationDays": days, "type": _MODE}
         try:
             self.access.arm().post(f"{place}/updateImmutabilityPolicy", body, _LOCKS)
