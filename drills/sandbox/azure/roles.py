@@ -188,6 +188,14 @@ BUILT_IN: tuple[BuiltInRole, ...] = (
         ),
     ),
     BuiltInRole(
+        "d5a91429-5739-47e2-a06b-3470a27159e7",
+        "EventGrid Data Sender",
+        Permissions(
+            ("Microsoft.EventGrid/topics/read", "Microsoft.EventGrid/domains/read"),
+            data_actions=("Microsoft.EventGrid/events/send/action",),
+        ),
+    ),
+    BuiltInRole(
         "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd",
         "Cognitive Services OpenAI User",
         Permissions(

@@ -205,15 +205,16 @@ class EventSubscription:
         current = self._filter()
         wanted = self._without_ours(current)
         if wanted != current:
-            self._write({**wanted, "advancedFilters": wanted.get("advancedFilters") or []})
-        actual = self._without_empty(self._filter())
-        same = actual == self._without_empty(wanted)
-        text = "restored" if actual == self._without_empty(before["filter"]) else "is without ours"
+            self._write(wanted)
+        actual = self._filter()
+        same = actual == wanted
+        text = "restored" if actual == before["filter"] else "is without ours"
         return found(Method.CONFIGURATION, f"the subscription's filter {text}", holds=same, filter=actual)
 
     def _filter(self) -> JsonObject:
-        found: JsonObject = properties(read(self._access, self._ref, GRID)).get("filter") or {}
-        return found
+        """The filter, without the parts that filter nothing."""
+        present: JsonObject = properties(read(self._access, self._ref, GRID)).get("filter") or {}
+        return {name: value for name, value in present.items() if value not in (None, [], "")}
 
     def _write(self, wanted: JsonObject) -> None:
         with translated(self._ref):
@@ -224,13 +225,9 @@ class EventSubscription:
         return all(each in present for each in self._ours)
 
     def _without_ours(self, current: JsonObject) -> JsonObject:
-        present: list[Any] = current.get("advancedFilters") or []
-        kept = [each for each in present if each not in self._ours]
-        return current if kept == present else {**current, "advancedFilters": kept}
-
-    @staticmethod
-    def _without_empty(current: JsonObject) -> JsonObject:
-        return {name: value for name, value in current.items() if value not in (None, [], "")}
+        kept: list[Any] = [each for each in current.get("advancedFilters", ()) if each not in self._ours]
+        others = {name: value for name, value in current.items() if name != "advancedFilters"}
+        return {**others, "advancedFilters": kept} if kept else others
 
 
 # What the service alone sets ("Queues - Create Or Update", "Topics - Create Or Update").

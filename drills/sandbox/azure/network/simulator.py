@@ -32,6 +32,7 @@ from drills.sandbox.packets import Connection, Packet, Side
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from drills.sandbox.azure.network.firewalls import Firewall
     from drills.sandbox.azure.network.flows import FlowTable
     from drills.sandbox.azure.network.topology import Interface
     from drills.sandbox.connections import Dial
@@ -214,7 +215,8 @@ def _forwarded(connection: Connection, side: Side, interface: Interface, *, forw
     if route.next_hop == routes.NONE:
         return "route-none"
     if route.next_hop == routes.APPLIANCE:
-        return _inspected(connection, route.appliance, forward=forward)
+        firewall = topology.firewall_at(route.appliance, interface.network_id)
+        return _inspected(connection, firewall, forward=forward)
     if not connection.routable:
         return "unreachable"
     if route.next_hop == routes.INTERNET and not _keeps_address(side, interface):
@@ -222,8 +224,7 @@ def _forwarded(connection: Connection, side: Side, interface: Interface, *, forw
     return ""
 
 
-def _inspected(connection: Connection, appliance: str, *, forward: bool) -> str:
-    firewall = topology.firewall_at(appliance)
+def _inspected(connection: Connection, firewall: Firewall | None, *, forward: bool) -> str:
     if firewall is None:
         return "no-appliance"
     if not forward and not connection.inspected:

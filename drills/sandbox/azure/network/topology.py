@@ -239,12 +239,15 @@ def _endpoints(reached: set[str]) -> Iterator[Endpoint]:
                 yield Endpoint(address, _policies(subnet), spaces_of(network_id))
 
 
-def firewall_at(address: str) -> Firewall | None:
-    """Return the Azure Firewall whose private address a route names, or None."""
+def firewall_at(address: str, network_id: str) -> Firewall | None:
+    """Return the Azure Firewall whose private address a route of a virtual network names, or None."""
+    reached = set(_reached(network_id))
     for item in store.list(resource_type=FIREWALLS):
-        configurations = item.properties.get("ipConfigurations", ())
-        if any(each["properties"].get("privateIPAddress") == address for each in configurations):
-            return Firewall(item.id, tuple(_policy_chain(item.properties)), _ip_groups())
+        for each in item.properties.get("ipConfigurations", ()):
+            values = each["properties"]
+            near = ids.key(values["subnet"]["id"].rsplit("/", 2)[0]) in reached
+            if near and values.get("privateIPAddress") == address:
+                return Firewall(item.id, tuple(_policy_chain(item.properties)), _ip_groups())
     return None
 
 
