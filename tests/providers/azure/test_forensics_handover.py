@@ -162,9 +162,9 @@ def test_messages_need_the_right_to_receive(ground: Ground) -> None:
     right = "data:Microsoft.ServiceBus/namespaces/messages/receive/action"
     bound, lacking = without(ground, workload, MESSAGES, right)
     assert any(each.startswith(right) for each in lacking)
-    target = measure(MESSAGES).applies_to(workload)[0]
+    kind: Any = measure(MESSAGES)
+    target = kind.applies_to(workload)[0]
     with pytest.raises(PermanentCloudError, match="Listen"):
-        kind: Any = measure(MESSAGES)
         list(kind(ground.context(bound)).pages(target, {}))
 
 
@@ -262,7 +262,8 @@ def test_two_workloads_with_one_machine_have_snapshots_of_their_own(ground: Grou
         vault=one.context.vault,
         folder=one.context.folder,
     )
-    places = [one.kind(context)._place(one.target, "disk") for context in (one.context, other)]
+    kind: Any = one.kind
+    places = [kind(context)._place(one.target, "disk") for context in (one.context, other)]
     assert len(set(places)) == 2
 
 
