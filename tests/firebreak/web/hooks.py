@@ -133,7 +133,7 @@ def sent(sign: Sign, body: Any, at: datetime | None = None) -> Sent:
     return sign(raw, at or datetime.now(UTC))
 
 
-def sources_file(folder: Path, keys: Keys) -> Path:
+def sources_file(folder: Path, keys: Keys, workloads: str = "agent-*") -> Path:
     """A file of sources: each kind of adapter with a mode that its vendor can really send."""
     oidc = {
         "mode": "oidc",
@@ -174,10 +174,10 @@ def sources_file(folder: Path, keys: Keys) -> Path:
         "ocsf": ("ocsf", standard),
     }
     listed: list[dict[str, Any]] = [
-        {"name": name, "adapter": adapter, "authentication": mode, "workloads": ["agent-*"]}
+        {"name": name, "adapter": adapter, "authentication": mode, "workloads": [workloads]}
         for name, (adapter, mode) in modes.items()
     ]
-    usual: dict[str, Any] = {"adapter": "ocsf", "authentication": standard, "workloads": ["agent-*"]}
+    usual: dict[str, Any] = {"adapter": "ocsf", "authentication": standard, "workloads": [workloads]}
     listed += [
         {**usual, "name": "drills", "mode": "drill"},
         {**usual, "name": "asks", "starts": "approval"},
