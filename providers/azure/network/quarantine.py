@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from ipaddress import ip_address
 
 from firebreak.errors import ContainmentError, PermanentCloudError
 from firebreak.measure import found, on_target
@@ -38,6 +39,7 @@ NO_CANARY = "the inventory declares no canary for this workload"
 # TEST-NET-2 (RFC 5737): an address of the internet that is nobody's.
 OUTSIDE = "198.51.100.10"
 EPHEMERAL = 50_000
+IPV4 = 4
 DNS, IMDS = "168.63.129.16", "169.254.169.254"
 
 
@@ -254,7 +256,9 @@ def _questions(actual: Interface, canary: CanaryMachine | None) -> list[Question
     """Both directions, every address, the internet, the neighbours, and the platform's own services."""
     port = canary.port if canary else 443
     near = min(canary.addresses(), default=OUTSIDE) if canary else OUTSIDE
-    first = actual.addresses[0]
+    # Every interface has an IPv4 address, and both ends of a packet must be of one kind.
+    addresses = [each for each in actual.addresses if ip_address(each).version == IPV4]
+    first = addresses[0]
 
     def outbound(protocol: str, local: str, remote: str, remote_port: int) -> Question:
         here = (actual.machine, actual.id, "Outbound", protocol)
@@ -264,8 +268,8 @@ def _questions(actual: Interface, canary: CanaryMachine | None) -> list[Question
         return Question(actual.machine, actual.id, "Inbound", "TCP", local, port, remote, EPHEMERAL)
 
     asked = [
-        *(outbound("TCP", local, OUTSIDE, 443) for local in actual.addresses),
-        *(inbound(OUTSIDE, local) for local in actual.addresses),
+        *(outbound("TCP", local, OUTSIDE, 443) for local in addresses),
+        *(inbound(OUTSIDE, local) for local in addresses),
         outbound("TCP", first, near, port),
         inbound(near, first),
         outbound("UDP", first, DNS, 53),
