@@ -46,10 +46,9 @@ class RemoveAppCredentials(
 
     def apply(self, target: Target, state: State) -> Change:
         """Remove whatever is there now, including what was added since the snapshot."""
+        present = self._credentials(target)
         self._holders(target).hold({"holders": state.values["holders"]})
-        removed = [
-            name for place, held in self._credentials(target).items() for name in self._remove(place, held)
-        ]
+        removed = [name for place, held in present.items() for name in self._remove(place, held)]
         return self.done(target, state, changed=bool(removed), removed=removed)
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:

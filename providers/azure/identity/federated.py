@@ -47,8 +47,8 @@ class RemoveFederatedCredentials(
     def apply(self, target: Target, state: State) -> Change:
         """Remove whatever is there now, including what was added since the snapshot."""
         store = self._store(target)
-        self._holders(target).hold({"credentials": state.values["credentials"]})
         removed = sorted(store.read())
+        self._holders(target).hold({"credentials": state.values["credentials"]})
         for name in removed:
             store.remove(name)
         return self.done(target, state, changed=bool(removed), removed=removed)

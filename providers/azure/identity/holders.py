@@ -40,7 +40,10 @@ class Holders:
         self._mine = f"{self._prefix}/{owner_mark(context.run)}.json"
 
     def hold(self, before: JsonObject) -> None:
-        """Record the hold before the first change; harmless when it is recorded already."""
+        """Record the hold right before the first change; harmless when it is recorded already.
+
+        It stands until the workload is released, also when the change then failed half way.
+        """
         known = self._read(self._vault.uri(self._mine))
         if known and known.status == HELD and known.incident_id == self._run.incident_id:
             return

@@ -70,8 +70,9 @@ class DisableLocalAuth(
 
     def apply(self, target: Target, state: State) -> Change:
         """Make the keys anew while that is still possible, then switch key access off."""
+        disabled = self._disabled(target)
         self._holders(target).hold({"disabled": state.values["disabled"]})
-        if self._disabled(target):
+        if disabled:
             return self.done(target, state, changed=False, regenerated=[])
         regenerated = list(KEYS) if self._declared(target).regenerate_keys else []
         with translated(target.ref):

@@ -68,8 +68,8 @@ class DisableServicePrincipal(
     def apply(self, target: Target, state: State) -> Change:
         """Disable what is enabled; a user's sessions are revoked once per run."""
         account = self._account(target)
-        self._holders(target).hold({"enabled": state.values["enabled"]})
         enabled = account.enabled()
+        self._holders(target).hold({"enabled": state.values["enabled"]})
         skipped = account.switch(enabled=False) if enabled else ""
         ended = account.end_sessions(self.run.triggered_at)
         return self.done(target, state, changed=(enabled and not skipped) or ended, skipped=skipped)

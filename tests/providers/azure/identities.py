@@ -200,6 +200,11 @@ class Estate:
         return httpx.get(url, headers=headers)
 
 
+def group_of(resource: JsonObject) -> str:
+    """The resource group that an identity of the estate reads."""
+    return str(resource["probes"][0]["url"]).removeprefix(ARM_URL).partition("?")[0]
+
+
 def certificate() -> JsonObject:
     """A self-signed certificate as an application's key credential: its public part alone."""
     key = ec.generate_private_key(ec.SECP256R1())

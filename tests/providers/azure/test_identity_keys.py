@@ -10,7 +10,7 @@ import pytest
 from firebreak.errors import Irreversible, PermanentCloudError, TransientCloudError
 from firebreak.measure import measure
 from firebreak.model import JsonObject
-from tests.providers.azure.identities import GROUPS, SUBSCRIPTION, Estate, Step
+from tests.providers.azure.identities import GROUPS, SUBSCRIPTION, Estate, Step, group_of
 
 LOCAL_AUTH, DENY = "azure.disable-local-auth", "azure.deny-assignment"
 PREVIEW = "2024-07-01-preview"
@@ -127,7 +127,7 @@ def denials(world: Any, principal: str) -> list[JsonObject]:
 
 def test_writes_are_denied_to_the_workload_alone(world: Any, estate: Estate) -> None:
     managed = estate.managed()
-    group = str(managed["probes"][0]["url"]).removeprefix("https://management.azure.com").partition("?")[0]
+    group = group_of(managed)
     world.sandbox.grant(managed["principal_id"], "Contributor", group)
     step = Step(world, DENY, managed)
     state = step.snapshot()
