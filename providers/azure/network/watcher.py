@@ -16,7 +16,6 @@ from providers.azure.session import AzureAccess
 ASK_WATCHER = on_any(
     "Microsoft.Network/networkWatchers/ipFlowVerify/action",
     "Microsoft.Network/networkWatchers/connectivityCheck/action",
-    "Microsoft.Network/networkWatchers/flowLogs/read",
 )
 
 
