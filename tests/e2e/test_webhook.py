@@ -26,7 +26,6 @@ from tests.firebreak.web.hooks import UNKNOWN, Hooks, hooks_on, ids_of, payload,
 from tests.firebreak.web.senders import Keys, Sent
 from tests.firebreak.web.test_sources_end_to_end import CASES, Case
 
-
 EXPORTED = ("sentinel", "guardduty-sns", "scc", "pagerduty")
 """Sources whose packages are exported and verified: bare, in SNS, in Pub/Sub, signed in a header."""
 

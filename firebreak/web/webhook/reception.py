@@ -97,7 +97,7 @@ class Reception:
         message = await self._authenticated(name, request)
         try:
             body = parsed(request.body)
-            if body.get("Type") in CONFIRMATIONS:
+            if text(body, "Type") in CONFIRMATIONS:
                 return await self._confirmation(message, body)
             alert = ADAPTERS[message.source.adapter](opened(body))
         except MalformedError as error:
