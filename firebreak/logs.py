@@ -19,8 +19,11 @@ from firebreak.settings import Settings
 
 REDACTED = "[redacted]"
 _QUIET = (
+    "azure",
     "temporalio",
     "botocore",
+    "httpcore",
+    "httpx",
     "boto3",
     "s3transfer",
     "urllib3",
