@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -297,6 +298,23 @@ def test_a_writer_who_comes_between_is_not_overwritten(ground: Ground) -> None:
     assert len(tagged) == 2
     assert written["tags"] == {"theirs": "kept"}
     assert written["properties"]["enableIPForwarding"] is True
+
+
+def test_measures_that_change_one_interface_at_one_time_do_not_lose_each_others_change(
+    ground: Ground,
+) -> None:
+    declared = nic(ground.first)
+    both = [quarantine(ground, declared), Steps(ground.world, "azure.detach-public-ip", declared)]
+    states = [each.snapshot() for each in both]
+    with ThreadPoolExecutor(2) as pool:
+        changes = list(pool.map(lambda pair: pair[0].apply(pair[1]), zip(both, states, strict=True)))
+    assert ground.group_of(ground.first) == changes[0][0].after["group"]
+    assert both[1].verify(changes[1])[0].holds
+    with ThreadPoolExecutor(2) as pool:
+        reverted = list(pool.map(lambda pair: pair[0].revert(pair[1]), zip(both, changes, strict=True)))
+    assert all(each.holds for each in (*reverted[0], *reverted[1]))
+    assert ground.group_of(ground.first) == ground.group
+    assert ground.allowed("internet", ground.public_address())
 
 
 @pytest.mark.parametrize(
