@@ -100,6 +100,9 @@ def changed(holder: DirectoryObject, changes: JsonObject) -> None:
         message = f"Property '{unknown[0]}' is read-only and cannot be set."
         raise ArmError(400, "Request_BadRequest", message)
     removed = _removed_secrets(holder, changes.pop("passwordCredentials", None))
+    # "Update application", example "Update the keyCredentials": a certificate without id is given one
+    for key in changes.get("keyCredentials", ()):
+        key.setdefault("keyId", str(uuid4()))
     holder.document.update(copy.deepcopy(changes))
     for key_id in removed:
         directory.remove_secret(holder, key_id)

@@ -191,6 +191,8 @@ def _side(
 def _routable(origin: Interface | None, owner: Interface | None, target: IPAddress) -> bool:
     if origin is None:
         return owner is not None and target not in owner.addresses
+    if owner is None and topology.is_unassigned(target):
+        return False
     return owner is not None or is_platform(target) or not inside(target, PRIVATE)
 
 

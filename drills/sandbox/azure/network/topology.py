@@ -24,6 +24,7 @@ Json = dict[str, Any]
 NICS = "Microsoft.Network/networkInterfaces"
 NETWORKS = "Microsoft.Network/virtualNetworks"
 SUBNETS = f"{NETWORKS}/subnets"
+PUBLIC_ADDRESSES = "Microsoft.Network/publicIPAddresses"
 PEERINGS = f"{NETWORKS}/virtualNetworkPeerings"
 GROUPS = "Microsoft.Network/networkSecurityGroups"
 FIREWALLS = "Microsoft.Network/azureFirewalls"
@@ -110,6 +111,12 @@ def interface_at(address: IPAddress, network_id: str | None) -> Interface | None
         if each.private_of(address) is not None:
             return each
     return None
+
+
+def is_unassigned(address: IPAddress) -> bool:
+    """Tell whether a public address is somebody's and in front of nothing, so that nobody answers there."""
+    held = store.list(resource_type=PUBLIC_ADDRESSES)
+    return any(each.properties.get("ipAddress") == str(address) for each in held)
 
 
 def _known_as(item: Item) -> Iterator[str]:

@@ -29,12 +29,14 @@ WORKER_TOKEN_SECONDS = 30 * 86_400.0
 STORAGE, VAULTS, VAULT_KEYS = "2025-06-01", "2023-07-01", "7.4"
 VAULT_AUDIENCE = "https://vault.azure.net"
 GRAPH_PERMISSIONS = (
-    "Application.ReadWrite.All",
     "AppRoleAssignment.ReadWrite.All",
+    "Application.Read.All",
+    "Application.ReadWrite.All",
     "AuditLog.Read.All",
     "DelegatedPermissionGrant.ReadWrite.All",
     "Directory.Read.All",
     "Group.Read.All",
+    "GroupMember.Read.All",
     "GroupMember.ReadWrite.All",
     "User.ReadWrite.All",
     "User.RevokeSessions.All",

@@ -17,6 +17,7 @@ from drills.sandbox.azure.sample.artifacts import (
     IMAGE_TAG,
     TABLES,
 )
+from drills.sandbox.azure.sample.identities import CLUSTER_SUBJECT
 from drills.sandbox.azure.sample.network import CANARY_PORT
 
 if TYPE_CHECKING:
@@ -119,8 +120,9 @@ def _identities(principals: Principals, host: Host, artifacts: Artifacts) -> lis
     probe = group_probe(artifacts.bus.split("/providers/")[0])
     prompts = f"https://{artifacts.storage_name}.blob.core.windows.net/prompts/examples.jsonl"
     tools = principals.tools
+    own = [host.machine, CLUSTER_SUBJECT]
     return [
-        describe_managed(principals.agent, probe, prompts, probe_vm=host.machine, used_by=[host.machine]),
+        describe_managed(principals.agent, probe, prompts, probe_vm=host.machine, used_by=own),
         {
             "kind": "service-principal",
             "ref": tools.object_id,
