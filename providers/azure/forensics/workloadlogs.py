@@ -33,7 +33,7 @@ _PAGE_BYTES = 1024 * 1024
 """What a page is aimed at. The service's own limits are 500,000 records or 100 MB (Azure Monitor, "Service
 limits", "Query API"), behind which it answers with a part of the result and an error."""
 _FIRST_ROWS, _MOST_ROWS = 200, 10_000
-_WAIT_SECONDS = 30
+_WAIT_SECONDS = 25
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,34 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from azure.cosmos import CosmosClient
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
-from drills.sandbox.azure.client import AzureSandbox, start_sandbox
+from drills.sandbox.azure.client import AzureSandbox
 from tests.drills.sandbox.azure.places import CONTRIBUTOR, Bearer, Places
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[AzureSandbox]:
-    with start_sandbox() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment().items():
-            patch.setenv(name, value)
-        yield running
-
-
-def opened(cloud: AzureSandbox, container: str, principal: str) -> Any:
+def opened(sandbox: AzureSandbox, container: str, principal: str) -> Any:
     account = container.split("/")[8]
     client = CosmosClient(
-        f"https://{account}.documents.azure.com:443/", Bearer(cloud, principal), retry_total=0
+        f"https://{account}.documents.azure.com:443/", Bearer(sandbox, principal), retry_total=0
     )
     return client.get_database_client("agent").get_container_client("memory")
 
 
 @pytest.fixture
-def writer(cloud: AzureSandbox) -> tuple[Places, str, str]:
-    places = Places.new(cloud)
+def writer(sandbox: AzureSandbox) -> tuple[Places, str, str]:
+    places = Places.new(sandbox)
     container, principal = places.cosmos(), places.identity().object_id
     places.cosmos_role(container, principal, CONTRIBUTOR)
     return places, container, principal
 
 
-def test_the_unmodified_sdk_writes_and_reads(cloud: AzureSandbox, writer: tuple[Places, str, str]) -> None:
+def test_the_unmodified_sdk_writes_and_reads(sandbox: AzureSandbox, writer: tuple[Places, str, str]) -> None:
     _, container, principal = writer
-    memory = opened(cloud, container, principal)
+    memory = opened(sandbox, container, principal)
     for number in range(25):
         memory.upsert_item({"id": f"{number}", "session": f"s{number % 7}", "text": "ü"})
     assert memory.read_item("3", partition_key="s3")["text"] == "ü"
@@ -53,9 +44,9 @@ def test_the_unmodified_sdk_writes_and_reads(cloud: AzureSandbox, writer: tuple[
         memory.create_item({"id": "3", "session": "s3"})
 
 
-def test_each_range_is_read_in_pages(cloud: AzureSandbox, writer: tuple[Places, str, str]) -> None:
+def test_each_range_is_read_in_pages(sandbox: AzureSandbox, writer: tuple[Places, str, str]) -> None:
     _, container, principal = writer
-    memory = opened(cloud, container, principal)
+    memory = opened(sandbox, container, principal)
     for number in range(25):
         memory.upsert_item({"id": f"{number}", "session": f"s{number}"})
     ranges = list(memory.read_feed_ranges())
@@ -74,36 +65,36 @@ def test_each_range_is_read_in_pages(cloud: AzureSandbox, writer: tuple[Places, 
     assert sorted(seen, key=int) == [f"{n}" for n in range(25)]
 
 
-def test_rights_are_the_accounts_own(cloud: AzureSandbox, writer: tuple[Places, str, str]) -> None:
+def test_rights_are_the_accounts_own(sandbox: AzureSandbox, writer: tuple[Places, str, str]) -> None:
     """Owner of the subscription's resource is nobody in the data plane; a reader may not write."""
     places, container, principal = writer
-    opened(cloud, container, principal).upsert_item({"id": "1", "session": "s"})
+    opened(sandbox, container, principal).upsert_item({"id": "1", "session": "s"})
     owner = places.identity(("Owner", places.group)).object_id
     with pytest.raises(CosmosHttpResponseError, match="does not have required RBAC permissions"):
-        opened(cloud, container, owner)
+        opened(sandbox, container, owner)
     reader = places.identity().object_id
     assignment = places.cosmos_role(container, reader)
-    memory = opened(cloud, container, reader)
+    memory = opened(sandbox, container, reader)
     assert memory.read_item("1", partition_key="s")["id"] == "1"
     with pytest.raises(CosmosHttpResponseError, match="items/upsert"):
         memory.upsert_item({"id": "2", "session": "s"})
-    cloud.arm("DELETE", assignment, "2024-05-15")
+    sandbox.arm("DELETE", assignment, "2024-05-15")
     with pytest.raises(CosmosHttpResponseError, match="does not have required RBAC permissions"):
         memory.read_item("1", partition_key="s")
 
 
-def test_a_role_reaches_as_far_as_its_scope(cloud: AzureSandbox, writer: tuple[Places, str, str]) -> None:
+def test_a_role_reaches_as_far_as_its_scope(sandbox: AzureSandbox, writer: tuple[Places, str, str]) -> None:
     places, container, _ = writer
     account = container.partition("/sqlDatabases/")[0]
     here, elsewhere = places.identity().object_id, places.identity().object_id
     places.cosmos_role(container, here, CONTRIBUTOR, f"{account}/dbs/agent/colls/memory")
     places.cosmos_role(container, elsewhere, CONTRIBUTOR, f"{account}/dbs/agent/colls/other")
-    opened(cloud, container, here).upsert_item({"id": "1", "session": "s"})
+    opened(sandbox, container, here).upsert_item({"id": "1", "session": "s"})
     with pytest.raises(CosmosHttpResponseError, match="does not have required RBAC permissions"):
-        opened(cloud, container, elsewhere).upsert_item({"id": "1", "session": "s"})
+        opened(sandbox, container, elsewhere).upsert_item({"id": "1", "session": "s"})
 
 
-def test_a_key_is_no_way_in(cloud: AzureSandbox, writer: tuple[Places, str, str]) -> None:
+def test_a_key_is_no_way_in(writer: tuple[Places, str, str]) -> None:
     _, container, _ = writer
     account = container.split("/")[8]
     with pytest.raises(CosmosHttpResponseError, match="Local Authorization is disabled"):

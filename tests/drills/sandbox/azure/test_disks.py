@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -8,16 +7,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.compute import ComputeManagementClient
 
-from drills.sandbox.azure.client import HOME_SUBSCRIPTION, AzureSandbox, SandboxError, start_sandbox
+from drills.sandbox.azure.client import HOME_SUBSCRIPTION, AzureSandbox, SandboxError
 from tests.drills.sandbox.azure.places import LOCATION, Bearer, Places
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[AzureSandbox]:
-    with start_sandbox() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment().items():
-            patch.setenv(name, value)
-        yield running
 
 
 def wanted(disk: str, policy: str = "DenyAll") -> dict[str, Any]:
@@ -31,66 +22,64 @@ def wanted(disk: str, policy: str = "DenyAll") -> dict[str, Any]:
     }
 
 
-def snapshots(cloud: AzureSandbox, principal: str = "") -> Any:
+def snapshots(sandbox: AzureSandbox, principal: str = "") -> Any:
     client = ComputeManagementClient(
-        Bearer(cloud, principal), HOME_SUBSCRIPTION, retry_total=0, polling_interval=0.05
+        Bearer(sandbox, principal), HOME_SUBSCRIPTION, retry_total=0, polling_interval=0.05
     )
     return client.snapshots
 
 
-def snapshot(cloud: AzureSandbox, places: Places, disk: str, policy: str = "DenyAll") -> tuple[str, str]:
+def snapshot(sandbox: AzureSandbox, places: Places, disk: str, policy: str = "DenyAll") -> tuple[str, str]:
     group, name = places.group.rpartition("/")[2], f"s-{uuid4().hex[:8]}"
-    made = snapshots(cloud).begin_create_or_update(group, name, wanted(disk, policy)).result()
+    made = snapshots(sandbox).begin_create_or_update(group, name, wanted(disk, policy)).result()
     assert made.properties.provisioning_state == "Succeeded"
     return group, name
 
 
-def test_a_closed_snapshot_is_not_exported(cloud: AzureSandbox) -> None:
-    cloud.configure(lro_seconds=0.1)
-    places = Places.new(cloud)
+def test_a_closed_snapshot_is_not_exported(sandbox: AzureSandbox) -> None:
+    sandbox.configure(lro_seconds=0.1)
+    places = Places.new(sandbox)
     _, (disk,) = places.machine("os")
-    group, closed = snapshot(cloud, places, disk)
-    _, opened = snapshot(cloud, places, disk, "AllowAll")
+    group, closed = snapshot(sandbox, places, disk)
+    _, opened = snapshot(sandbox, places, disk, "AllowAll")
     asked = {"access": "Read", "durationInSeconds": 60}
     with pytest.raises(HttpResponseError, match="network access policy is DenyAll"):
-        snapshots(cloud).begin_grant_access(group, closed, asked).result()
-    assert snapshots(cloud).begin_grant_access(group, opened, asked).result()
-    cloud.configure(lro_seconds=0)
+        snapshots(sandbox).begin_grant_access(group, closed, asked).result()
+    assert snapshots(sandbox).begin_grant_access(group, opened, asked).result()
 
 
-def test_an_immutable_snapshot_is_not_deleted(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_an_immutable_snapshot_is_not_deleted(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     _, (disk,) = places.machine("os")
-    group, name = snapshot(cloud, places, disk)
+    group, name = snapshot(sandbox, places, disk)
     policy = {"immutabilityDurationDays": 7, "type": "Locked"}
-    snapshots(cloud).begin_update_immutability_policy(group, name, policy).result()
-    shown = snapshots(cloud).get(group, name)
+    snapshots(sandbox).begin_update_immutability_policy(group, name, policy).result()
+    shown = snapshots(sandbox).get(group, name)
     assert shown.properties.immutability_policy.type == "Locked"
     with pytest.raises(HttpResponseError, match="immutability policy"):
-        snapshots(cloud).begin_delete(group, name).result()
+        snapshots(sandbox).begin_delete(group, name).result()
     shorter = {"immutabilityDurationDays": 6, "type": "Locked"}
     with pytest.raises(HttpResponseError, match="cannot be reduced"):
-        snapshots(cloud).begin_update_immutability_policy(group, name, shorter).result()
-    _, free = snapshot(cloud, places, disk)
-    snapshots(cloud).begin_delete(group, free).result()
+        snapshots(sandbox).begin_update_immutability_policy(group, name, shorter).result()
+    _, free = snapshot(sandbox, places, disk)
+    snapshots(sandbox).begin_delete(group, free).result()
 
 
-def test_a_region_may_have_no_immutability(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_a_region_may_have_no_immutability(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     _, (disk,) = places.machine("os")
-    group, name = snapshot(cloud, places, disk)
-    cloud.configure(snapshot_immutability=0)
+    group, name = snapshot(sandbox, places, disk)
+    sandbox.configure(snapshot_immutability=0)
     policy = {"immutabilityDurationDays": 7, "type": "Unlocked"}
     with pytest.raises(HttpResponseError, match="FeatureNotEnabled"):
-        snapshots(cloud).begin_update_immutability_policy(group, name, policy).result()
-    cloud.configure(snapshot_immutability=1)
+        snapshots(sandbox).begin_update_immutability_policy(group, name, policy).result()
 
 
-def test_a_copy_needs_its_disk_and_the_right_to_read_it(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_a_copy_needs_its_disk_and_the_right_to_read_it(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     _, (disk,) = places.machine("os")
     with pytest.raises(SandboxError, match="NotFound"):
-        cloud.arm(
+        sandbox.arm(
             "PUT",
             f"{places.group}/providers/Microsoft.Compute/snapshots/s",
             "2024-03-02",
@@ -106,8 +95,8 @@ def test_a_copy_needs_its_disk_and_the_right_to_read_it(cloud: AzureSandbox) -> 
         }
     }
     path = f"{places.group}/providers/Microsoft.Authorization/roleDefinitions/{role}"
-    cloud.arm("PUT", path, "2022-04-01", definition)
+    sandbox.arm("PUT", path, "2022-04-01", definition)
     copier = places.identity((role, places.group)).object_id
     group = places.group.rpartition("/")[2]
     with pytest.raises(HttpResponseError, match="disks/beginGetAccess/action"):
-        snapshots(cloud, copier).begin_create_or_update(group, "s", wanted(disk)).result()
+        snapshots(sandbox, copier).begin_create_or_update(group, "s", wanted(disk)).result()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,33 +7,19 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.monitor.query import LogsQueryClient, LogsQueryStatus
 
-from drills.sandbox.azure.client import AzureSandbox, start_sandbox
+from drills.sandbox.azure.client import AzureSandbox
 from tests.drills.sandbox.azure.places import Bearer, Places
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[AzureSandbox]:
-    with start_sandbox() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment().items():
-            patch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def limits(cloud: AzureSandbox) -> Iterator[None]:
-    yield
-    cloud.configure(logs_most_records=500_000, logs_most_bytes=100_000_000)
-
-
-def asked(cloud: AzureSandbox, workspace: str, query: str, principal: str = "") -> Any:
-    client = LogsQueryClient(Bearer(cloud, principal), retry_total=0)
+def asked(sandbox: AzureSandbox, workspace: str, query: str, principal: str = "") -> Any:
+    client = LogsQueryClient(Bearer(sandbox, principal), retry_total=0)
     return client.query_workspace(workspace, query, timespan=timedelta(days=1))
 
 
-def test_the_unmodified_sdk_reads_a_table(cloud: AzureSandbox) -> None:
+def test_the_unmodified_sdk_reads_a_table(sandbox: AzureSandbox) -> None:
     rows = [{"Prompt": f"p{n}", "Tokens": n, "Cost": n / 2} for n in range(3)]
-    _, workspace = Places.new(cloud).workspace(Agent_CL=rows)
-    result = asked(cloud, workspace, "Agent_CL | where Tokens > 0 | order by TimeGenerated asc")
+    _, workspace = Places.new(sandbox).workspace(Agent_CL=rows)
+    result = asked(sandbox, workspace, "Agent_CL | where Tokens > 0 | order by TimeGenerated asc")
     assert result.status is LogsQueryStatus.SUCCESS
     (table,) = result.tables
     assert [list(row)[:1] for row in table.rows] == [[row["TimeGenerated"]] for row in table.rows]
@@ -42,33 +27,33 @@ def test_the_unmodified_sdk_reads_a_table(cloud: AzureSandbox) -> None:
     assert dict(zip(table.columns, table.columns_types, strict=True))["Tokens"] == "long"
 
 
-def test_too_large_a_result_is_partial_and_says_so(cloud: AzureSandbox) -> None:
-    _, workspace = Places.new(cloud).workspace(Agent_CL=[{"N": n} for n in range(10)])
-    cloud.configure(logs_most_records=4)
-    result = asked(cloud, workspace, "Agent_CL")
+def test_too_large_a_result_is_partial_and_says_so(sandbox: AzureSandbox) -> None:
+    _, workspace = Places.new(sandbox).workspace(Agent_CL=[{"N": n} for n in range(10)])
+    sandbox.configure(logs_most_records=4)
+    result = asked(sandbox, workspace, "Agent_CL")
     assert result.status is LogsQueryStatus.PARTIAL
     assert len(result.partial_data[0].rows) == 4
     assert "exceed the set limit of 4 records" in str(result.partial_error.details)
-    cloud.configure(logs_most_records=500_000, logs_most_bytes=100)
-    assert asked(cloud, workspace, "Agent_CL").status is LogsQueryStatus.PARTIAL
-    assert asked(cloud, workspace, "Agent_CL | take 1").status is LogsQueryStatus.SUCCESS
+    sandbox.configure(logs_most_records=500_000, logs_most_bytes=100)
+    assert asked(sandbox, workspace, "Agent_CL").status is LogsQueryStatus.PARTIAL
+    assert asked(sandbox, workspace, "Agent_CL | take 1").status is LogsQueryStatus.SUCCESS
 
 
-def test_synthetic_tables_need_no_memory(cloud: AzureSandbox) -> None:
-    _, workspace = Places.new(cloud).workspace()
-    result = asked(cloud, workspace, "Firebreak_100000MiB_CL | take 3")
+def test_synthetic_tables_need_no_memory(sandbox: AzureSandbox) -> None:
+    _, workspace = Places.new(sandbox).workspace()
+    result = asked(sandbox, workspace, "Firebreak_100000MiB_CL | take 3")
     assert [row["Type"] for row in result.tables[0].rows] == ["Firebreak_100000MiB_CL"] * 3
 
 
 @pytest.mark.parametrize("query", ["Missing_CL", "Agent_CL | summarize count()", "Agent_CL | where ("])
-def test_bad_queries_are_refused(cloud: AzureSandbox, query: str) -> None:
-    _, workspace = Places.new(cloud).workspace(Agent_CL=[{}])
+def test_bad_queries_are_refused(sandbox: AzureSandbox, query: str) -> None:
+    _, workspace = Places.new(sandbox).workspace(Agent_CL=[{}])
     with pytest.raises(HttpResponseError, match="BadArgumentError"):
-        asked(cloud, workspace, query)
+        asked(sandbox, workspace, query)
 
 
-def test_rights_are_those_on_the_table(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_rights_are_those_on_the_table(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     place, workspace = places.workspace(Agent_CL=[{}], Other_CL=[{}])
     table = "Microsoft.OperationalInsights/workspaces/query/Agent_CL/read"
     definition = {
@@ -81,13 +66,13 @@ def test_rights_are_those_on_the_table(cloud: AzureSandbox) -> None:
     }
     role = "00000000-0000-0000-0000-00000000ab01"
     path = f"{places.group}/providers/Microsoft.Authorization/roleDefinitions/{role}"
-    cloud.arm("PUT", path, "2022-04-01", definition)
+    sandbox.arm("PUT", path, "2022-04-01", definition)
     reader = places.identity((role, place))
-    assert asked(cloud, workspace, "Agent_CL", reader.object_id).status is LogsQueryStatus.SUCCESS
+    assert asked(sandbox, workspace, "Agent_CL", reader.object_id).status is LogsQueryStatus.SUCCESS
     with pytest.raises(HttpResponseError, match="InsufficientAccessError"):
-        asked(cloud, workspace, "Other_CL", reader.object_id)
+        asked(sandbox, workspace, "Other_CL", reader.object_id)
 
 
-def test_an_unknown_workspace(cloud: AzureSandbox) -> None:
+def test_an_unknown_workspace(sandbox: AzureSandbox) -> None:
     with pytest.raises(HttpResponseError, match="WorkspaceNotFoundError"):
-        asked(cloud, "00000000-0000-0000-0000-000000000099", "Agent_CL")
+        asked(sandbox, "00000000-0000-0000-0000-000000000099", "Agent_CL")

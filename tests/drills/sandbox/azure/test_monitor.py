@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,20 +7,12 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.monitor import MonitorManagementClient
 
-from drills.sandbox.azure.client import HOME_SUBSCRIPTION, AzureSandbox, start_sandbox
+from drills.sandbox.azure.client import HOME_SUBSCRIPTION, AzureSandbox
 from tests.drills.sandbox.azure.places import Bearer, Places
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[AzureSandbox]:
-    with start_sandbox() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment().items():
-            patch.setenv(name, value)
-        yield running
-
-
-def client(cloud: AzureSandbox, principal: str = "") -> Any:
-    return MonitorManagementClient(Bearer(cloud, principal), HOME_SUBSCRIPTION, retry_total=0)
+def client(sandbox: AzureSandbox, principal: str = "") -> Any:
+    return MonitorManagementClient(Bearer(sandbox, principal), HOME_SUBSCRIPTION, retry_total=0)
 
 
 def since(minutes: float = 10) -> str:
@@ -30,49 +21,49 @@ def since(minutes: float = 10) -> str:
     )
 
 
-def test_every_write_is_an_event_newest_first(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_every_write_is_an_event_newest_first(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     places.workspace()
-    found = list(client(cloud).activity_logs.list(filter=since()))
+    found = list(client(sandbox).activity_logs.list(filter=since()))
     names = [each.operation_name.value for each in found]
     assert names[0] == "Microsoft.OperationalInsights/workspaces/write"
     assert "Microsoft.Resources/subscriptions/resourceGroups/write" in names
     stamps = [each.event_timestamp for each in found]
     assert stamps == sorted(stamps, reverse=True)
     wanted = f"{since()} and resourceUri eq '{places.group}'"
-    (event,) = client(cloud).activity_logs.list(filter=wanted)
+    (event,) = client(sandbox).activity_logs.list(filter=wanted)
     assert event.resource_id == places.group
 
 
-def test_long_lists_come_in_pages(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_long_lists_come_in_pages(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     for _ in range(205):
-        cloud.arm("PUT", places.group, "2021-04-01", {"location": "westeurope"})
-    pages = list(client(cloud).activity_logs.list(filter=since()).by_page())
+        sandbox.arm("PUT", places.group, "2021-04-01", {"location": "westeurope"})
+    pages = list(client(sandbox).activity_logs.list(filter=since()).by_page())
     assert len(pages) > 1
     wanted = f"{since()} and resourceUri eq '{places.group}'"
-    assert len(list(client(cloud).activity_logs.list(filter=wanted))) == 206
+    assert len(list(client(sandbox).activity_logs.list(filter=wanted))) == 206
 
 
-def test_the_period_and_the_caller_are_respected(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_the_period_and_the_caller_are_respected(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     actor = places.identity(("Contributor", places.group))
-    cloud.arm("PUT", places.group, "2021-04-01", {"location": "x"}, token=cloud.mint(actor.object_id))
-    mine = list(client(cloud).activity_logs.list(filter=f"{since()} and caller eq '{actor.client_id}'"))
+    sandbox.arm("PUT", places.group, "2021-04-01", {"location": "x"}, token=sandbox.mint(actor.object_id))
+    mine = list(client(sandbox).activity_logs.list(filter=f"{since()} and caller eq '{actor.client_id}'"))
     assert [each.caller for each in mine] == [actor.object_id]
-    assert not list(client(cloud).activity_logs.list(filter=since(-1)))
+    assert not list(client(sandbox).activity_logs.list(filter=since(-1)))
 
 
 @pytest.mark.parametrize("wanted", ["", "level eq 'Error'", "eventTimestamp ge 'yesterday'"])
-def test_a_filter_needs_its_time(cloud: AzureSandbox, wanted: str) -> None:
+def test_a_filter_needs_its_time(sandbox: AzureSandbox, wanted: str) -> None:
     with pytest.raises(HttpResponseError, match="BadRequest"):
-        list(client(cloud).activity_logs.list(filter=wanted))
+        list(client(sandbox).activity_logs.list(filter=wanted))
 
 
-def test_reading_needs_the_permission(cloud: AzureSandbox) -> None:
-    places = Places.new(cloud)
+def test_reading_needs_the_permission(sandbox: AzureSandbox) -> None:
+    places = Places.new(sandbox)
     reader = places.identity(("Monitoring Reader", f"/subscriptions/{HOME_SUBSCRIPTION}"))
     stranger = places.identity(("Monitoring Reader", places.group))
-    assert list(client(cloud, reader.object_id).activity_logs.list(filter=since()))
+    assert list(client(sandbox, reader.object_id).activity_logs.list(filter=since()))
     with pytest.raises(HttpResponseError, match="AuthorizationFailed"):
-        list(client(cloud, stranger.object_id).activity_logs.list(filter=since()))
+        list(client(sandbox, stranger.object_id).activity_logs.list(filter=since()))

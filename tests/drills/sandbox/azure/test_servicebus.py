@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,26 +14,21 @@ from azure.servicebus.exceptions import (
     ServiceBusError,
 )
 
-from drills.sandbox.azure.client import AzureSandbox, start_sandbox
+from drills.sandbox.azure.client import AzureSandbox
 from tests.drills.sandbox.azure.places import Bearer, Places
 
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[AzureSandbox]:
-    with start_sandbox() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment().items():
-            patch.setenv(name, value)
-        yield running
+# a group, a namespace in it, and the name of a queue
+Made = tuple[Places, str, str]
 
 
-def connected(cloud: AzureSandbox, namespace: str, principal: str = "") -> Any:
+def connected(sandbox: AzureSandbox, namespace: str, principal: str = "") -> Any:
     proxy = urlsplit(os.environ["HTTPS_PROXY"])
     return ServiceBusClient(
         f"{namespace.rpartition('/')[2]}.servicebus.windows.net",
-        Bearer(cloud, principal),
+        Bearer(sandbox, principal),
         transport_type=TransportType.AmqpOverWebsocket,
         http_proxy={"proxy_hostname": proxy.hostname, "proxy_port": proxy.port},
-        connection_verify=str(cloud.ca_file),
+        connection_verify=str(sandbox.ca_file),
         retry_total=0,
     )
 
@@ -50,15 +44,15 @@ def peeked(client: Any, queue: str, **more: Any) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def queue(cloud: AzureSandbox) -> tuple[Places, str, str]:
-    places = Places.new(cloud)
+def queue(sandbox: AzureSandbox) -> tuple[Places, str, str]:
+    places = Places.new(sandbox)
     namespace = places.namespace()
     return places, namespace, places.queue(namespace).rpartition("/")[2]
 
 
-def test_send_peek_receive_and_settle(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_send_peek_receive_and_settle(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         send(client, name, "one", "two", "three")
         assert peeked(client, name) == [("one", 0), ("two", 0), ("three", 0)]
         with client.get_queue_receiver(name) as receiver:
@@ -75,9 +69,9 @@ def test_send_peek_receive_and_settle(cloud: AzureSandbox, queue: tuple[Places, 
         assert peeked(client, name, sub_queue=ServiceBusSubQueue.DEAD_LETTER) == [("three", 0)]
 
 
-def test_a_waiting_receiver_gets_what_comes_in(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_a_waiting_receiver_gets_what_comes_in(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as waiting, connected(cloud, namespace) as other:
+    with connected(sandbox, namespace) as waiting, connected(sandbox, namespace) as other:
         with waiting.get_queue_receiver(name, receive_mode="receiveanddelete") as receiver:
             assert not receiver.receive_messages(1, max_wait_time=0.5)
             send(other, name, "late")
@@ -85,32 +79,32 @@ def test_a_waiting_receiver_gets_what_comes_in(cloud: AzureSandbox, queue: tuple
         assert peeked(other, name) == []
 
 
-def test_locks_run_out_and_count(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_locks_run_out_and_count(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         send(client, name, "one")
         with client.get_queue_receiver(name) as receiver:
             (message,) = receiver.receive_messages(1, max_wait_time=5)
             assert message.locked_until_utc - message.enqueued_time_utc < timedelta(seconds=70)
-        cloud.advance(61)
+        sandbox.advance(61)
         assert peeked(client, name) == [("one", 1)]
 
 
-def test_large_messages_come_in_several_frames(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_large_messages_come_in_several_frames(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         send(client, name, "x" * 200_000, "y" * 100_000)
         assert [len(text) for text, _ in peeked(client, name)] == [200_000]
         with client.get_queue_receiver(name) as receiver:
             assert [len(str(m)) for m in receiver.receive_messages(2, max_wait_time=5)] == [200_000, 100_000]
 
 
-def test_a_topic_hands_each_subscription_a_copy(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_a_topic_hands_each_subscription_a_copy(sandbox: AzureSandbox, queue: Made) -> None:
     places, namespace, _ = queue
     topic = places.put(f"{namespace}/topics/news", "2024-01-01", {"properties": {}})["id"]
     for name in ("a", "b"):
         places.put(f"{topic}/subscriptions/{name}", "2024-01-01", {"properties": {}})
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         with client.get_topic_sender("news") as sender:
             sender.send_messages(ServiceBusMessage("hello"))
         for name in ("a", "b"):
@@ -127,14 +121,14 @@ def test_a_topic_hands_each_subscription_a_copy(cloud: AzureSandbox, queue: tupl
         ("Disabled", False, False),
     ],
 )
-def test_the_entitys_status_decides(cloud: AzureSandbox, status: str, *, sends: bool, receives: bool) -> None:
-    places = Places.new(cloud)
+def test_the_entitys_status_decides(sandbox: AzureSandbox, status: str, sends: bool, receives: bool) -> None:
+    places = Places.new(sandbox)
     namespace = places.namespace()
     place = places.queue(namespace)
     name = place.rpartition("/")[2]
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         send(client, name, "before")
-        cloud.arm("PUT", place, "2024-01-01", {"properties": {"status": status}})
+        sandbox.arm("PUT", place, "2024-01-01", {"properties": {"status": status}})
         if sends:
             send(client, name, "after")
         else:
@@ -147,13 +141,11 @@ def test_the_entitys_status_decides(cloud: AzureSandbox, status: str, *, sends: 
                 peeked(client, name)
 
 
-def test_an_open_link_is_cut_when_sending_is_disabled(
-    cloud: AzureSandbox, queue: tuple[Places, str, str]
-) -> None:
+def test_an_open_link_is_cut_when_sending_is_disabled(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as client, client.get_queue_sender(name) as sender:
+    with connected(sandbox, namespace) as client, client.get_queue_sender(name) as sender:
         sender.send_messages(ServiceBusMessage("before"))
-        cloud.arm(
+        sandbox.arm(
             "PUT", f"{namespace}/queues/{name}", "2024-01-01", {"properties": {"status": "SendDisabled"}}
         )
         with pytest.raises(ServiceBusError):
@@ -161,38 +153,34 @@ def test_an_open_link_is_cut_when_sending_is_disabled(
         assert [text for text, _ in peeked(client, name)] == ["before"]
 
 
-def test_rights_are_judged_when_a_link_attaches(cloud: AzureSandbox, queue: tuple[Places, str, str]) -> None:
+def test_rights_are_judged_when_a_link_attaches(sandbox: AzureSandbox, queue: Made) -> None:
     places, namespace, name = queue
     place = f"{namespace}/queues/{name}"
     agent = places.identity(("Azure Service Bus Data Sender", place)).object_id
-    with connected(cloud, namespace, agent) as client:
+    with connected(sandbox, namespace, agent) as client:
         send(client, name, "allowed")
         with pytest.raises(ServiceBusAuthorizationError, match="Listen"):
             peeked(client, name)
     stranger = places.identity().object_id
     with (
-        connected(cloud, namespace, stranger) as client,
+        connected(sandbox, namespace, stranger) as client,
         pytest.raises(ServiceBusAuthorizationError, match="Send"),
     ):
         send(client, name, "refused")
 
 
-def test_an_unknown_queue_and_an_unknown_namespace(
-    cloud: AzureSandbox, queue: tuple[Places, str, str]
-) -> None:
+def test_an_unknown_queue_and_an_unknown_namespace(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, _ = queue
-    with connected(cloud, namespace) as client, pytest.raises(MessagingEntityNotFoundError):
+    with connected(sandbox, namespace) as client, pytest.raises(MessagingEntityNotFoundError):
         peeked(client, "nothing")
-    with connected(cloud, f"{namespace}x") as client, pytest.raises(ServiceBusError):
+    with connected(sandbox, f"{namespace}x") as client, pytest.raises(ServiceBusError):
         peeked(client, "nothing")
 
 
-def test_counts_are_shown_by_the_resource_manager(
-    cloud: AzureSandbox, queue: tuple[Places, str, str]
-) -> None:
+def test_counts_are_shown_by_the_resource_manager(sandbox: AzureSandbox, queue: Made) -> None:
     _, namespace, name = queue
-    with connected(cloud, namespace) as client:
+    with connected(sandbox, namespace) as client:
         send(client, name, "one", "two")
-    shown = cloud.arm("GET", f"{namespace}/queues/{name}", "2024-01-01")
+    shown = sandbox.arm("GET", f"{namespace}/queues/{name}", "2024-01-01")
     assert shown["properties"]["messageCount"] == 2
     assert shown["properties"]["countDetails"]["activeMessageCount"] == 2
