@@ -21,6 +21,8 @@ IMMUTABLE = frozenset({"BlobImmutableDueToLegalHold", "BlobImmutableDueToPolicy"
 _CONTROLS = "firebreakcontrols"
 CONTROLLED = "write,delete"
 """What the canary remembers once every attempt has worked."""
+HELD_BEFORE = "held before"
+"""What it remembers where somebody else's hold was in force already: the refusal's code is all there is."""
 Holds = list[tuple[str, str]]
 
 
@@ -47,13 +49,14 @@ class Canary:
     def place(self, holds: Holds) -> None:
         """Write it, overwrite it, describe it and delete it, as the controls of all attempts; then write it.
 
-        In a container that is held already it can be written once, and has no control.
+        In a container that is held already it can be written once, and says that.
         """
         body = json.dumps({"holds": holds}).encode()
+        held = {_CONTROLS: HELD_BEFORE}
         try:
-            self.client.upload_blob(body, overwrite=True)
-            self.client.upload_blob(body, overwrite=True)
-            self.client.set_blob_metadata({"firebreak": "control"})
+            self.client.upload_blob(body, overwrite=True, metadata=held)
+            self.client.upload_blob(body, overwrite=True, metadata=held)
+            self.client.set_blob_metadata({**held, "firebreak": "control"})
             self.client.delete_blob()
         except HttpResponseError as error:
             if error_code(error) not in IMMUTABLE:

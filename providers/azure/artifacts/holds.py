@@ -15,7 +15,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import found
 from firebreak.model import Change, Finding, JsonObject, Method
 from providers.azure.answers import translated
-from providers.azure.artifacts.canary import CONTROLLED, IMMUTABLE, Canary, Holds, marks, remove
+from providers.azure.artifacts.canary import CONTROLLED, HELD_BEFORE, IMMUTABLE, Canary, Holds, marks, remove
 from providers.azure.artifacts.container import Container, Entry
 from providers.azure.artifacts.freeze import each_of, refused
 
@@ -93,7 +93,7 @@ class ContainerHold:
     def probes(self, change: Change) -> tuple[Finding, ...]:
         """Try to overwrite and delete the canary, and read the tags back."""
         seen, canary = change.after["canary"], self._canary
-        controlled = seen["controls"] == CONTROLLED or bool(change.before["tags"])
+        controlled = seen["controls"] in {CONTROLLED, HELD_BEFORE}
         versions = [seen["earlier_version"]] if seen["earlier_version"] else []
         tags = sorted(self._tags())
         return (
