@@ -85,6 +85,9 @@ class RemoveAppCredentials(
 
     def _places(self, target: Target) -> list[str]:
         identity = self._identity(target)
+        principal = principals.directory_object(self.access, identity.ref)
+        if principal.get("servicePrincipalType") == "ManagedIdentity":
+            return []  # its certificate is Azure's own, which nobody can use or give back
         own = [f"/servicePrincipals/{identity.ref}"]
         registered = identity.application_object_id
         return [f"/applications/{registered}", *own] if registered else own

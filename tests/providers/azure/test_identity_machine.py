@@ -10,7 +10,7 @@ import pytest
 
 from firebreak.measure import measure
 from firebreak.model import JsonObject
-from tests.providers.azure.identities import REGION, TENANT, Estate, Step
+from tests.providers.azure.identities import REGION, TENANT, Estate, Step, certificate
 
 ASSIGNMENTS, DISABLE = "azure.remove-role-assignments", "azure.disable-service-principal"
 COMPUTE = "2024-07-01"
@@ -62,6 +62,19 @@ def test_a_machines_own_identity_is_proved_powerless(world: Any, estate: Estate,
     assert estate.as_identity(own).status_code == 403
     assert step.measure.revert(change).holds
     assert not step.holds(change)
+
+
+def test_the_platforms_certificate_of_a_machines_identity_is_left_alone(
+    world: Any, estate: Estate, own: JsonObject
+) -> None:
+    place, key = f"/servicePrincipals/{own['ref']}", certificate()
+    world.admin_graph().patch(place, {"keyCredentials": [key]})
+    step = Step(world, "azure.remove-app-credentials", own)
+    change = step.apply(step.snapshot())
+    assert not change.changed
+    assert step.holds(change)
+    assert step.measure.revert(change).holds
+    assert estate.directory(place)["keyCredentials"] == [key]
 
 
 def test_a_machines_own_identity_gets_no_fresh_token(world: Any, own: JsonObject) -> None:
