@@ -155,8 +155,7 @@ def _headers(call: Call, path: str, status: int) -> dict[str, str]:
     headers = {"Azure-AsyncOperation": call.url(path, version)}
     if status == 202:  # noqa: PLR2004 - Accepted: the result is fetched elsewhere
         headers["Location"] = call.url(path.replace("/operations/", "/operationResults/"), version)
-    if settings["lro_seconds"] >= 1:
-        headers["Retry-After"] = "1"
+    headers["Retry-After"] = "1" if settings["lro_seconds"] >= 1 else "0"
     return headers
 
 
