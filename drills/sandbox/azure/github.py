@@ -132,10 +132,10 @@ def list_runs(call: Call) -> JsonObject:
 def list_variables(call: Call) -> JsonObject:
     """List a repository's variables."""
     variables = _repository(call, "variables:read").variables
-    return {
-        "total_count": len(variables),
-        "variables": [{"name": name, "value": value} for name, value in variables.items()],
-    }
+    size = min(int(call.query.get("per_page", "10")), 30)
+    first = (int(call.query.get("page", "1")) - 1) * size
+    shown = [{"name": name, "value": value} for name, value in variables.items()]
+    return {"total_count": len(shown), "variables": shown[first : first + size]}
 
 
 @operation("github", "POST", _VARIABLES, authenticated=False, source=SOURCE)

@@ -7,6 +7,7 @@ switch was before; the last workload to be released restores that.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -26,6 +27,7 @@ DEVOPS_VERSION = "7.1"
 GITHUB = "https://api.github.com"
 GITHUB_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 SECRET_VERSION = "7.4"  # noqa: S105 - the api-version of Key Vault's secrets
+_PAGE = 30  # GitHub REST API, "Variables": the most that a page holds
 CONFLICT, UNPROCESSABLE, NOT_FOUND = 409, 422, 404
 _DEVOPS_REF = re.compile(r"^https://dev\.azure\.com/([^/]+)/([^/]+)/_build\?definitionId=(\d+)$")
 
@@ -181,13 +183,21 @@ class GitHub:
 
     def marks(self) -> dict[str, str]:
         """Variables of the repository, for example ``FIREBREAK_1A2B3C4D_0123456789AB``."""
-        found = self._request("GET", f"{self._repository}/actions/variables", per_page="30")
-        names = {each["name"]: str(each["value"]) for each in found.get("variables") or ()}
+        names = {each["name"]: str(each["value"]) for each in self._variables()}
         return {
             name.removeprefix(self._prefix).lower(): value
             for name, value in names.items()
             if name.startswith(self._prefix)
         }
+
+    def _variables(self) -> Iterator[JsonObject]:
+        page, path = 1, f"{self._repository}/actions/variables"
+        while True:
+            found = self._request("GET", path, per_page=str(_PAGE), page=str(page))["variables"]
+            yield from found
+            if len(found) < _PAGE:
+                return
+            page += 1
 
     def mark(self, before: str) -> None:
         """Make the variable; an earlier attempt may have."""

@@ -236,3 +236,14 @@ def test_the_token_of_github_is_read_by_permission(world: Any) -> None:
     step.measure = type(step.measure)(world.context(bound))
     with pytest.raises(PermanentCloudError):
         step.apply()
+
+
+def test_marks_are_found_among_many_variables(world: Any) -> None:
+    pipeline = GitHub(world)
+    for number in range(35):
+        pipeline.send("POST", "variables", {"name": f"OTHER_{number}", "value": "x"})
+    first, second = (pipeline.step(world, owner=f"agent-{uuid4().hex[:8]}") for _ in "12")
+    one, two = first.apply(), second.apply()
+    assert first.revert(one).detail["kept_for_others"]
+    assert second.revert(two).holds
+    assert pipeline.switch() == pipeline.enabled

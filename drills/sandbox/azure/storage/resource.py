@@ -162,7 +162,7 @@ def _keys(account: Account) -> JsonObject:
     source=ACCOUNTS_SOURCE,
 )
 def revoke_user_delegation_keys(call: Call) -> Answer:
-    """Refuse every user delegation SAS that was signed before now."""
+    """Note the moment; shared access signatures are not played, so that none is accepted before either."""
     account_of(call).delegation_revoked_at = clock.now()
     return Answer(200)
 
