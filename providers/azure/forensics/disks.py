@@ -179,6 +179,8 @@ class SnapshotDisks(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.FORENSIC_CAPTUR
 
     def _lock(self, place: str) -> str:
         """Make the snapshot immutable for as long as evidence is kept; says so where Azure cannot."""
+        if self._immutability(place) == _MODE:
+            return _MODE
         days = self.access.settings.evidence_of(Cloud.AZURE).retention_days
         body = {"immutabilityDurationDays": days, "type": _MODE}
         try:
