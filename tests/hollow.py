@@ -11,6 +11,8 @@ CLAIMS: dict[str, JsonObject] = {
     "aws.revoke-sessions": {"cut_off": "2020-01-01T00:00:00Z"},
     "aws.open-investigation": {"investigations": {}},
     "aws.snapshot-volumes": {"snapshots": {}, "locks": {}},
+    "azure.snapshot-disks": {"snapshots": {}, "locks": {}},
+    "azure.capture-channel-messages": {"records": 0, "delivery_counts": {}},
 }
 """What measures without a way back put into ``Change.after``; captures claim to have found no record."""
 

@@ -1,6 +1,6 @@
 """The contract of a measure, held against every registered one on a target of the sample workloads.
 
-Each measure is taken through its life once per target, against the AWS sandbox and without Temporal:
+Each measure is taken through its life once per target, against its cloud's sandbox and without Temporal:
 snapshot, apply, apply again, verify, revert, revert again. The tests then look at the record.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,54 +16,39 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.sample import Sample, seed
-from firebreak import inventory
 from firebreak.codec import data_converter
-from firebreak.engine import Engine
 from firebreak.errors import ContainmentError, Irreversible
 from firebreak.measure import Measure, Scope, measures, now
 from firebreak.measure import measure as registered
-from firebreak.model import Change, Cloud, Finding, JsonObject, Mode, Phase, Run, State, Target
-from firebreak.settings import Settings, load_settings
+from firebreak.model import Change, Cloud, Finding, JsonObject, Phase, Run, State, Target
+from firebreak.settings import Settings
+from tests.grounds import Ground, grounds
 from tests.hollow import hollowed
 
-KINDS = measures(Cloud.AWS)
+CLOUDS = (Cloud.AWS, Cloud.AZURE)
+KINDS = sorted(
+    (kind for cloud in CLOUDS for kind in measures(cloud)),
+    key=lambda kind: (kind.cloud, bool(kind.irreversible)),
+)
+"""What has no way back comes last: it would take the others' ground away."""
 PATIENCE = 40.0
 """Seconds until a verification must hold: flow log records take a few."""
 
-ACTION = re.compile(r"^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$")  # IAM user guide, "Action" element
+ACTIONS = {
+    # IAM user guide, "Action" element
+    Cloud.AWS: re.compile(r"^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$"),
+    # Azure resource provider operations (control plane, data plane, Cosmos DB's own); Graph's permissions
+    Cloud.AZURE: re.compile(
+        r"^(((data|cosmos):)?Microsoft\.[A-Za-z]+(/[A-Za-z0-9.$*]+)+|graph:[A-Za-z]+(\.[A-Za-z]+)+)$"
+    ),
+}
 SLOW_TO_SHOW = 0.5
 
-PROVED_BESIDE = {"aws.disable-access-keys": "aws.deny-all"}
-"""A console password cannot be switched off, only denied everything."""
+PROVED_BESIDE = {"aws.disable-access-keys": "aws.deny-all", "azure.archive-model": "azure.hold-blobs"}
+"""A console password cannot be switched off, only denied everything; archiving a model hides it, and what
+keeps its files is the hold on their container."""
 GIVES_BACK = {"sqs:ChangeMessageVisibilityBatch"}
 """Reading a queue's messages hides them for a while; showing them again is no change."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """The seeded sandbox, and the product's own way to it."""
-
-    sandbox: SandboxClient
-    sample: Sample
-    engine: Engine
-
-    def run(self, workload_id: str, incident: str) -> Run:
-        workload = inventory.load(self.sample.inventory_path).workload(workload_id)
-        return Run(incident_id=incident, mode=Mode.LIVE, workload=workload, triggered_at=now())
-
-    def measure(self, kind: type[Measure[Any]], run: Run) -> Measure[Any]:
-        """The measure as a worker that has never seen the run would make it."""
-        folder = f"{run.incident_id}/data/phases/{int(kind.phase)}/{kind.name}/target"
-        return kind(self.engine.context(run, folder))
-
-    def effects(self, since: int, account: str) -> list[str]:
-        """What was changed in an account since then, by whomever."""
-        calls = self.sandbox.calls(since, mutating=True).calls
-        return [
-            f"{c['service']}:{c['operation']}" for c in calls if c["account"] == account and c["status"] < 400
-        ]
 
 
 @dataclass(frozen=True)
@@ -89,44 +74,39 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def account(sandbox: SandboxClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    sandbox.reset()
-    sample = seed(sandbox, tmp_path_factory.mktemp("contract") / "workloads.yaml", variants=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in sample.environment().items():
-            patch.setenv(name, value)
-        # Off in the sample, where the measure is skipped with that reason.
-        sandbox.request("POST", "/detective", {"account": sample.workload_account, "region": sample.region})
-        yield Account(sandbox, sample, Engine(Cloud.AWS, load_settings()))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cloud], Ground]]:
+    """The seeded sandbox of a cloud, started when a measure of that cloud comes first."""
+    with grounds(tmp_path_factory.mktemp("contract")) as of:
+        yield of
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
-def lives(request: pytest.FixtureRequest, account: Account) -> list[Life]:
+def lives(request: pytest.FixtureRequest, place: Callable[[Cloud], Ground]) -> list[Life]:
     """One life per target that the measure has in the sample agent, or else in a variant."""
     kind: type[Measure[Any]] = request.param
-    loaded = inventory.load(account.sample.inventory_path)
-    owner = next(name for name in account.sample.workload_ids if kind.applies_to(loaded.workload(name)))
-    scout = account.measure(kind, account.run(owner, "INC-scout"))
-    targets = [found for each in kind.applies_to(loaded.workload(owner)) for found in scout.discover(each)]
+    account = place(kind.cloud)
+    owner = next(each for each in account.workloads() if kind.applies_to(each))
+    scout = account.measure(kind, account.run(owner.id, "INC-scout"))
+    targets = [found for each in kind.applies_to(owner) for found in scout.discover(each)]
     short = kind.name.partition(".")[2]
-    runs = [account.run(owner, f"INC-{short}-{number}") for number, _ in enumerate(targets)]
+    runs = [account.run(owner.id, f"INC-{short}-{number}") for number, _ in enumerate(targets)]
     return [lived(account, kind, run, target) for run, target in zip(runs, targets, strict=True)]
 
 
-def lived(account: Account, kind: type[Measure[Any]], run: Run, target: Target) -> Life:
-    measure, place = account.measure(kind, run), account.sample.workload_account
-    before = account.sandbox.calls().next
+def lived(account: Ground, kind: type[Measure[Any]], run: Run, target: Target) -> Life:
+    measure = account.measure(kind, run)
+    before = account.seq()
     assert measure.discover(target) == [target]
     measure.blast_radius(target)
     state = snapshot(measure, target)
-    idle_writes = account.effects(before, place)
+    idle_writes = account.effects(before)
     nothing_done = seen(measure, target, hollowed(measure, target, state)) if kind.irreversible else ()
-    since = account.sandbox.calls().next
+    since = account.seq()
     change = measure.apply(target, state)
-    effects = account.effects(since, account.sample.evidence_account if change.exhibits else place)
-    since = account.sandbox.calls().next
+    effects = account.stored(since) if change.exhibits else account.effects(since)
+    since = account.seq()
     again = account.measure(kind, run).apply(target, state)
-    effects_again = account.effects(since, place)
+    effects_again = account.effects(since)
     with companion(account, kind, run, target):
         in_force = until_it_holds(measure, target, change)
     reverted = revert(measure, change)
@@ -141,15 +121,18 @@ def lived(account: Account, kind: type[Measure[Any]], run: Run, target: Target) 
 
 
 @contextmanager
-def companion(account: Account, kind: type[Measure[Any]], run: Run, target: Target) -> Iterator[None]:
+def companion(account: Ground, kind: type[Measure[Any]], run: Run, target: Target) -> Iterator[None]:
     """What a measure counts on to be proved, in force for the length of a block."""
     if kind.name not in PROVED_BESIDE:
         yield
         return
-    beside = account.measure(registered(PROVED_BESIDE[kind.name]), run)
-    change = beside.apply(target, snapshot(beside, target))
+    other = registered(PROVED_BESIDE[kind.name])
+    beside = account.measure(other, run)
+    on = [target] if target in other.applies_to(run.workload) else other.applies_to(run.workload)
+    changes = [beside.apply(each, snapshot(beside, each)) for each in on]
     yield
-    beside.revert(change)
+    for change in changes:
+        beside.revert(change)
 
 
 def snapshot(measure: Measure[Any], target: Target) -> State:
@@ -190,13 +173,15 @@ def revert(measure: Measure[Any], change: Change) -> Finding | Irreversible:
         return kept
 
 
+@pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("phase", Phase)
-def test_every_phase_has_a_measure(phase: Phase) -> None:
-    assert measures(Cloud.AWS, phase)
+def test_every_phase_has_a_measure(cloud: Cloud, phase: Phase) -> None:
+    assert measures(cloud, phase)
 
 
-def test_the_registry_is_in_the_order_of_the_run() -> None:
-    phases = [kind.phase for kind in KINDS]
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_registry_is_in_the_order_of_the_run(cloud: Cloud) -> None:
+    phases = [kind.phase for kind in measures(cloud)]
     assert phases == sorted(phases)
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
@@ -211,10 +196,10 @@ def test_it_says_what_it_does_in_one_line(kind: type[Measure[Any]]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_its_name_and_its_permissions_are_well_formed(kind: type[Measure[Any]]) -> None:
-    assert re.fullmatch(r"aws\.[a-z]+(-[a-z]+)+", kind.name)
+    assert re.fullmatch(rf"{kind.cloud}\.[a-z]+(-[a-z]+)+", kind.name)
     assert kind.permissions
     actions = [permission.action for permission in kind.permissions]
-    assert all(ACTION.match(action) for action in actions)
+    assert all(ACTIONS[kind.cloud].match(action) for action in actions), actions
     assert len(set(actions)) == len(actions)
     assert {permission.scope for permission in kind.permissions} <= set(Scope)
 
