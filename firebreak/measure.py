@@ -143,7 +143,11 @@ class Measure(ABC, Generic[AccessT]):
 
     @abstractmethod
     def snapshot(self, target: Target) -> JsonObject:
-        """Read everything that release needs. Read-only; PermanentCloudError for an unusable target."""
+        """Read everything that release needs. Read-only; PermanentCloudError for an unusable target.
+
+        Under ``control``, a measure that probes says which probes worked (``works``) or why none did
+        (``why_not``), which the plan then tells beforehand.
+        """
 
     @abstractmethod
     def apply(self, target: Target, state: State) -> Change:

@@ -7,7 +7,7 @@ evidence store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -238,7 +238,7 @@ async def _write(
     made = Plan(
         run=ref,
         steps=tuple(steps),
-        notes=_notes(run, survey, marker),
+        notes=(*_notes(run, survey, marker), *_unprovable(states)),
         empty_phases=_empty(run, survey),
         consent=run.workload.consent,
         flow_log_gate=run.workload.flow_log_gate,
@@ -297,6 +297,14 @@ def _notes(run: Run, survey: Survey, marker: Marker | None) -> tuple[str, ...]:
             "release will restore the state from before that incident"
         )
     return tuple(notes)
+
+
+def _unprovable(states: Iterable[State]) -> Iterator[str]:
+    """Steps whose probe has no positive control: they will end unproven, and the on-call hears it first."""
+    for state in states:
+        control = state.values.get("control") or {}
+        if control.get("why_not") and not control.get("works"):
+            yield f"{state.measure} on {state.target.ref} cannot be proved by a probe: {control['why_not']}"
 
 
 def _empty(run: Run, survey: Survey) -> dict[Phase, str]:

@@ -56,6 +56,8 @@ class World:
     half_way: set[str] = field(default_factory=set)
     """Things that are shut although applying them fails."""
     snapshot_errors: dict[str, Exception] = field(default_factory=dict)
+    controls: dict[str, JsonObject] = field(default_factory=dict)
+    """What a probe says of itself before the change."""
     log_lines: dict[str, bool] = field(default_factory=dict)
     """Whether log evidence holds, for things that have it."""
     users: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -99,7 +101,8 @@ class Shut(Measure[World]):
         self.world.reads += 1
         if target.ref in self.world.snapshot_errors:
             raise self.world.snapshot_errors[target.ref]
-        return {"open": self.world.open[target.ref]}
+        control = self.world.controls.get(target.ref)
+        return {"open": self.world.open[target.ref], **({"control": control} if control else {})}
 
     def apply(self, target: Target, state: State) -> Change:
         errors = self.world.apply_errors.get(target.ref)

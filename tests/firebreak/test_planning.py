@@ -124,3 +124,14 @@ async def test_a_second_containment_keeps_the_state_from_before_the_first(world:
     third = await planning.plan(engine, request_for(engine, "INC-3"))
     state = State.model_validate_json(engine.get(third.of(Phase.NETWORK_ISOLATE)[0].state))
     assert (state.values, state.carried_from) == ({"open": False}, "")
+
+
+async def test_what_no_probe_can_prove_is_said_before_the_first_change(world: World) -> None:
+    engine = engine_of(settings_for(world.root))
+    world.controls["gateway"] = {"works": [], "why_not": "no session can be had"}
+    world.controls["model"] = {"works": ["read"], "why_not": ""}
+    plan = await planning.plan(engine, request_for(engine))
+    assert [note for note in plan.notes if "cannot be proved" in note] == [
+        "gcp.shut-network on gateway cannot be proved by a probe: no session can be had"
+    ]
+    assert world.applied == []
