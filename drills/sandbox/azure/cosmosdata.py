@@ -78,6 +78,11 @@ _containers: dict[str, Documents] = {}
 on_reset(_containers.clear)
 
 
+def contents() -> Iterator[tuple[str, Documents]]:
+    """Yield every container's items, by the container's id in lower case."""
+    yield from list(_containers.items())
+
+
 def account_of(call: Call) -> Item:
     """The account of a host name, or 404 as the service's front door answers."""
     found = (each for each in store.list(resource_type=TYPE) if each.name.lower() == call.account.lower())

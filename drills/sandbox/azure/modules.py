@@ -27,6 +27,7 @@ ACTIVE = (
     "graph",
     "graphgrants",
     "graphusers",
+    "inspection",
     "locks",
     "loganalytics",
     "lro",

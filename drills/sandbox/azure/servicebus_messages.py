@@ -139,6 +139,10 @@ class Messages:
             self._queues.setdefault(plain, Queue(buried))
         return self._queues[key]
 
+    def contents(self) -> Iterator[tuple[str, Queue]]:
+        """Yield every entity's messages, dead letters too."""
+        yield from list(self._queues.items())
+
     def clear(self) -> None:
         """Forget every message."""
         self._queues.clear()
