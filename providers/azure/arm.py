@@ -20,6 +20,8 @@ from providers.azure.rest import Query, Rest, body_of, seconds
 SUCCEEDED = "succeeded"
 TERMINAL = frozenset({SUCCEEDED, "failed", "canceled"})
 ACCEPTED = 202
+FIRST_POLL_SECONDS = 0.05
+"""Most operations end at once; each wait after that is twice as long, unless Azure says how long."""
 POLL_SECONDS = 1.0
 LONGEST_POLL_SECONDS = 10.0
 OPERATION_SECONDS = 300.0
@@ -94,14 +96,14 @@ class Arm(Rest):
 
     def _provisioned(self, path: str, version: str) -> JsonObject:
         """Read the resource until its provisioning ended."""
-        deadline = time.monotonic() + OPERATION_SECONDS
+        patience = _Patience(path)
         while True:
             found = self.get(path, version)
             if found is None:
                 raise PermanentCloudError("the resource is gone right after it was written", resource=path)
             if _provisioned(found):
                 return found
-            _pause(None, deadline, path)
+            patience.pause(None)
 
     def _action_result(self, answer: httpx.Response) -> JsonObject:
         last = self._awaited(answer)
@@ -118,9 +120,9 @@ class Arm(Rest):
         monitor = _monitor(answer)
         if not monitor:
             return answer
-        deadline, last = time.monotonic() + OPERATION_SECONDS, answer
+        patience, last = _Patience(monitor), answer
         while True:
-            _pause(last, deadline, monitor)
+            patience.pause(last)
             last = self.request("GET", monitor)
             if "azure-asyncoperation" not in answer.headers:
                 if last.status_code != ACCEPTED:
@@ -171,8 +173,18 @@ def _of(resource: JsonObject, key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _pause(last: httpx.Response | None, deadline: float, place: str) -> None:
-    if time.monotonic() > deadline:
-        raise TransientCloudError("the operation has not ended yet", resource=place.partition("?")[0])
-    header = last.headers.get("Retry-After", "") if last is not None else ""
-    time.sleep(min(seconds(header, POLL_SECONDS), LONGEST_POLL_SECONDS))
+class _Patience:
+    """Waits between two looks at an operation; raises TransientCloudError when it takes too long."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place.partition("?")[0]
+        self._deadline = time.monotonic() + OPERATION_SECONDS
+        self._next = FIRST_POLL_SECONDS
+
+    def pause(self, last: httpx.Response | None) -> None:
+        """Wait as long as the last answer asks for, or a little longer than the time before."""
+        if time.monotonic() > self._deadline:
+            raise TransientCloudError("the operation has not ended yet", resource=self._place)
+        header = last.headers.get("Retry-After", "") if last is not None else ""
+        time.sleep(min(seconds(header, self._next), LONGEST_POLL_SECONDS))
+        self._next = min(self._next * 2, POLL_SECONDS)
