@@ -27,7 +27,9 @@ def generated() -> dict[str, str]:
     return documents()
 
 
-@pytest.mark.parametrize("name", ["measures.md", "coverage.md", "permissions.md", "cli.md", "workloads.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["measures.md", "coverage.md", "permissions.md", "cli.md", "workloads.schema.json"]
+)
 def test_generated_documents_are_up_to_date(name: str, generated: dict[str, str]) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == generated[name], "run make docs"
 

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ("requirements.txt", "requirements-dev.txt")
+NOT_LOCKED = {"pdf"}
+"""Needs Pango, which no wheel brings; who wants it installs both (docs/dependencies.md)."""
 PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?"
     r"==(?P<version>[^ ;]+)(?: ; (?P<marker>.+?))? \\$"
@@ -39,7 +41,8 @@ def canonical(name: str) -> str:
 def wanted(groups: tuple[str, ...]) -> list[Requirement]:
     """The requirements of the project with its extras, and of dependency groups."""
     project, chosen = PROJECT["project"], PROJECT["dependency-groups"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values(), *map(chosen.get, groups)]
+    extras = [some for name, some in project["optional-dependencies"].items() if name not in NOT_LOCKED]
+    lists = [project["dependencies"], *extras, *map(chosen.get, groups)]
     texts = [each for some in lists for each in some]
     return [each for each in map(Requirement, texts) if each.name != "firebreak"]
 
