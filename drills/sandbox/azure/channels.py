@@ -72,6 +72,13 @@ for _kind in ("queues", "topics", "topics/subscriptions"):
     )
 
 
+def as_message(body: bytes) -> bytes:
+    """Return a message of AMQP with this body and nothing else."""
+    payload = bytearray()
+    encode_payload(payload, Sections(data=[body]))
+    return bytes(payload)
+
+
 @operation("servicebus", "POST", "/{entity}/messages", source="Service Bus REST API, Send Message")
 def send_message(call: Call) -> Answer:
     """Take a message in, if the entity is open to senders and the caller is one."""
@@ -85,8 +92,6 @@ def send_message(call: Call) -> Answer:
         entity.admit_sender()
     except RefusedError as error:
         raise ArmError(error.status, CODES.get(error.status, "BadRequest"), str(error)) from error
-    payload = bytearray()
-    encode_payload(payload, Sections(data=[call.raw]))
-    entity.put(bytes(payload), {})
+    entity.put(as_message(call.raw), {})
     messages.announce()
     return Answer(201)

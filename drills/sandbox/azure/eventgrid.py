@@ -13,6 +13,7 @@ from typing import Any
 
 from drills.sandbox.azure import hosts, ids, paging
 from drills.sandbox.azure.call import Answer, Call
+from drills.sandbox.azure.channels import as_message
 from drills.sandbox.azure.control import ControlError, ControlRequest, route
 from drills.sandbox.azure.errors import ArmError
 from drills.sandbox.azure.generic import resource_type
@@ -153,7 +154,8 @@ def _deliver(subscription: Item, event: Json) -> None:
     subscription.extra["delivered"] = int(subscription.extra.get("delivered", 0)) + 1
     destination = subscription.properties.get("destination", {})
     if destination.get("endpointType") == "ServiceBusQueue":
-        messages.of(destination["properties"]["resourceId"]).add(json.dumps(event).encode(), {})
+        body = as_message(json.dumps(event).encode())
+        messages.of(destination["properties"]["resourceId"]).add(body, {})
         messages.announce()
 
 
