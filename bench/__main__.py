@@ -1,4 +1,4 @@
-"""``python -m bench [overhead|load|propagation|recovery|history ...]``: measure, keep, and document."""
+"""``python -m bench [overhead|load|recovery|history|webhook ...]``: measure, keep, and document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from bench.ground import say, write
 from firebreak.cli.exit import run_and_exit
 
-NAMES = ("overhead", "history", "propagation", "recovery", "load")
+NAMES = ("overhead", "history", "propagation", "recovery", "load", "webhook")
 
 
 @click.command()

@@ -173,6 +173,33 @@ def load(result: Result) -> Iterator[str]:
     )
 
 
+def webhook(result: Result) -> Iterator[str]:
+    """Acknowledgements of alerts."""
+    burst = result["burst"]
+    yield "## Alerts by webhook\n"
+    yield (
+        "From an alert on the wire to its 202, when its containment is durable. Standard Webhooks, one web "
+        "process; the worker that contains meanwhile shares the cores.\n"
+    )
+    yield _machine(result)
+    yield from _table(
+        ("", "alerts", "workloads", "acknowledged p50, ms", "p99, ms", "per second", "contained runs"),
+        (
+            ("one after the other", *_acknowledged(result["alone"], "1", "", "")),
+            (
+                f"burst over {burst['at_once']} connections",
+                *_acknowledged(
+                    burst, str(burst["workloads"]), str(burst["per_second"]), str(burst["runs_contained"])
+                ),
+            ),
+        ),
+    )
+    yield (
+        f"Answers of the burst: {_list(burst['answers'])}. Median goal {result['goal_seconds']:g} s, "
+        f"{_met(result['met'])}.\n"
+    )
+
+
 def history(result: Result) -> Iterator[str]:
     """Size of a history."""
     yield "## History of one containment\n"
@@ -199,8 +226,13 @@ SECTIONS = {
     "recovery": recovery,
     "propagation": propagation,
     "load": load,
+    "webhook": webhook,
     "history": history,
 }
+
+
+def _acknowledged(some: Result, workloads: str, per_second: str, runs: str) -> tuple[str, ...]:
+    return str(some["count"]), workloads, str(some["p50_ms"]), str(some["p99_ms"]), per_second, runs
 
 
 def _fleets(fleets: Sequence[Result], *, sandboxed: bool) -> Iterator[str]:

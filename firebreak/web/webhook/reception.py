@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -210,10 +211,24 @@ class Reception:
             remember_seconds=self._services.settings.web.remember_days * 86_400,
         )
 
+    @asynccontextmanager
+    async def _admitted(self, seconds: float) -> AsyncIterator[None]:
+        """Wait for a place for half of the time, and have the rest for the work itself.
+
+        Whoever gets no place costs the server nothing; work that is begun late and given up would.
+        """
+        async with asyncio.timeout(seconds / 2):
+            await self._starting.acquire()
+        try:
+            async with asyncio.timeout(seconds / 2):
+                yield
+        finally:
+            self._starting.release()
+
     async def _durable(self, name: str, delivery: DeliveryInput, workload: Workload | None) -> Acknowledged:
         settings = self._services.settings
         try:
-            async with asyncio.timeout(settings.web.answer_seconds), self._starting:
+            async with self._admitted(settings.web.answer_seconds):
                 taken = await intake.take(self._services.temporal, settings, name, delivery, workload)
         except (RPCError, TimeoutError, FirebreakError) as error:
             raise AwayError(f"Temporal does not answer: {type(error).__name__} {error}") from error

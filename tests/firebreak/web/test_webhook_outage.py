@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from tests.workflows.scripted import ScriptedActivities
 from tests.workflows.stage import scripted_workers, until
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 120.0
+PATIENCE = 400.0
 
 
 @dataclass
@@ -75,7 +75,6 @@ class Place:
             "FIREBREAK_TASK_QUEUE": self.queue,
             "FIREBREAK_INVENTORY": str(settings.inventory),
             "FIREBREAK_WEB__SOURCES": str(sources_file(self.folder, self.keys)),
-            "FIREBREAK_WEB__ANSWER_SECONDS": "1",
             "PYTHONUNBUFFERED": "1",
         }
         command = [sys.executable, "-m", "firebreak", "serve", "--port", "0"]
@@ -120,8 +119,11 @@ def workloads(place: Place, count: int) -> list[Workload]:
     return list(inventory.load(place.folder / "workloads.yaml").workloads.values())
 
 
-async def counted(answers: list[int]) -> Counter[int]:
-    return Counter(answers)
+async def reached(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 async def deliver(client: httpx.AsyncClient, request: Sent, answers: list[int]) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def alerts_for(place: Place, targets: list[Workload], count: int) -> list[Sent]:
 
 @pytest.mark.parametrize(
     ("count", "targets", "outage"),
-    [(200, 20, 0.0), pytest.param(1000, 100, 30.0, marks=pytest.mark.slow)],
+    [(200, 20, 0.0), pytest.param(1000, 100, 30.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
 )
 async def test_a_burst_with_the_server_away_in_between_loses_no_alert(
     place: Place, count: int, targets: int, outage: float
@@ -175,12 +177,10 @@ async def test_a_burst_with_the_server_away_in_between_loses_no_alert(
     answers: list[int] = []
 
     async def interrupt() -> None:
-        await until(lambda: counted(answers), lambda seen: seen[202] >= count // 4)
+        await reached(lambda: answers.count(202) >= count // 4)
         place.down()
-        went = time.monotonic()
-        await until(
-            lambda: counted(answers), lambda seen: bool(seen[503]) and time.monotonic() - went > outage
-        )
+        went, refused = time.monotonic(), answers.count(503)
+        await reached(lambda: answers.count(503) > refused and time.monotonic() - went > outage)
         place.up()
 
     with place.web(targets) as web:
@@ -222,24 +222,24 @@ async def test_a_killed_web_process_remembers_every_delivery(place: Place) -> No
 async def test_a_burst_cut_by_a_killed_web_process_is_complete_after_the_senders_retry(place: Place) -> None:
     chosen = workloads(place, 10)
     requests = alerts_for(place, chosen, 40)
+    answers: list[int] = []
     with place.web(10) as web:
-        async with httpx.AsyncClient(base_url=web.url, timeout=5) as client:
+        async with httpx.AsyncClient(base_url=web.url, timeout=30) as client:
 
-            async def once(request: Sent) -> int:
+            async def once(request: Sent) -> None:
                 try:
                     answer = await client.post(
                         "/hooks/pagerduty", content=request.body, headers=request.headers
                     )
+                    answers.append(answer.status_code)
                 except httpx.TransportError:
-                    return 0
-                return answer.status_code
+                    answers.append(0)
 
             sending = [asyncio.create_task(once(request)) for request in requests]
-            await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            await reached(lambda: 202 in answers)
             web.process.send_signal(signal.SIGKILL)
-            codes = await asyncio.gather(*sending)
-    assert set(codes) <= {0, 202}
-    assert 202 in codes
+            await asyncio.gather(*sending)
+    assert set(answers) <= {0, 202, 503}
     with place.web(10) as web:
         told = await burst(web, requests, at_once=20)
     assert len({each["incident_id"] for each in told}) == 10
