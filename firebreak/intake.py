@@ -12,7 +12,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from firebreak import start
-from firebreak.errors import EvidenceError
+from firebreak.errors import EvidenceError, FirebreakError
 from firebreak.model import FrozenModel, Mode, Workload
 from firebreak.record import ContainmentInput, DeliveryInput, Settled
 from firebreak.settings import Settings
@@ -88,8 +88,13 @@ async def _settle(
     containment: ContainmentInput | None,
     workload: Workload | None,
 ) -> Settled | None:
-    if containment is None or workload is None:
+    if containment is None:
         return None
+    if workload is None or workload.id != containment.workload_id:
+        raise FirebreakError(
+            "the inventory has changed since this alert first came; its delivery sees to the start",
+            resource=containment.incident_id,
+        )
     started = await start.contain(
         client,
         settings,

@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from firebreak import intake, start
+from firebreak.errors import FirebreakError
 from firebreak.exhibit0 import packed
 from firebreak.model import Consent, Mode, Verdict, Workload
 from firebreak.record import ContainmentInput, DeliveryInput, Ended, Received
@@ -188,3 +189,17 @@ async def test_a_flood_of_weak_alerts_does_not_hide_the_strong_one(stage: Stage)
     await run.handle.signal("record_alert", await stage.trigger())
     document = await run.ended()
     assert (document.verdict, document.alerts) == (Verdict.CONTAINED, 62)
+
+
+async def test_a_repeat_never_starts_another_workload_than_the_first_delivery_named(skipping: Stage) -> None:
+    name, workload = fresh()
+    _, other = fresh()
+    delivery = await delivery_of(skipping, name, workload)
+    await skipping.client.start_workflow(
+        "delivery", delivery, id=name, task_queue=skipping.settings.task_queue
+    )
+    with pytest.raises(FirebreakError, match="inventory has changed"):
+        await intake.take(skipping.client, skipping.settings, name, delivery, other)
+    await skipping.pass_time(11)
+    await skipping.client.get_workflow_handle(name).result()
+    assert (await result(skipping, delivery.containment_id)).incident_id == delivery.reference
