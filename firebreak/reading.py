@@ -1,4 +1,4 @@
-"""What people read off a run, wherever it is shown: its clock, what it waits for, what is still open. Pure."""
+"""What people read off a run, wherever it is shown: its clock, what it awaits, what is still open. Pure."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ class Operations:
 
     def workload(self, person: Person, workload_id: str) -> Workload:
         """One workload; one that the person may not see does not exist for them (NotFoundError)."""
-        for each in self.workloads(person):
-            if each.id == workload_id:
-                return each
-        raise NotFoundError(f"there is no workload {workload_id}")
+        known = self.services.inventory.current().workloads.get(workload_id)
+        if known is None or not self.rules.ask(person, Action.VIEW, known).allowed:
+            raise NotFoundError(f"there is no workload {workload_id}")
+        return known
 
     async def runs(self, person: Person, limit: int = LISTED) -> list[RunSummary]:
         """The newest runs of workloads that the person may see."""

@@ -1,4 +1,4 @@
-"""People and programs: identity, rules, operations, and the API over them."""
+"""People and programs: identity, rules, operations, the API over them, and the console."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from firebreak.errors import SettingsError
 from firebreak.policy.rules import Rules
 from firebreak.web.api import answers
 from firebreak.web.api.routes import router as api
+from firebreak.web.console import mount as console
 from firebreak.web.identity.bearer import Bearer
 from firebreak.web.identity.guard import Guard
 from firebreak.web.identity.login import Door
@@ -25,7 +26,7 @@ LOGIN_SECONDS = 600
 
 
 def install(app: FastAPI, services: Services, read_keys: Fetch) -> None:
-    """Add login and the API; raises SettingsError for rules or keys that cannot be used."""
+    """Add login, the API and the console; raises SettingsError for rules or keys that cannot be used."""
     settings = services.settings.console
     if settings.one_time_logins and not services.settings.web.embedded:
         raise SettingsError(
@@ -48,3 +49,4 @@ def install(app: FastAPI, services: Services, read_keys: Fetch) -> None:
     answers.install(app)
     app.include_router(login(app.state.door))
     app.include_router(api)
+    console.install(app, services, app.state.operations, app.state.door)

@@ -32,6 +32,7 @@ class Act:
     last_in_phase: bool = False
     last_in_release: bool = False
     irreversible: str = ""
+    blast_radius: tuple[str, ...] = ()
     held: asyncio.Event | None = None
     """Calls wait for it, where it is given."""
     held_late: asyncio.Event | None = None

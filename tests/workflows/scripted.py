@@ -330,6 +330,7 @@ def _step(incident_id: str, part: Act) -> PlannedStep:
         preserve_first=part.preserve_first,
         last_in_phase=part.last_in_phase,
         last_in_release=part.last_in_release,
+        blast_radius=part.blast_radius,
     )
 
 

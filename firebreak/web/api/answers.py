@@ -59,11 +59,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def install(app: FastAPI) -> None:
     """Answer our errors in one shape."""
-    app.add_exception_handler(FirebreakError, _ours)
-    app.add_exception_handler(RPCError, _away)
+    app.add_exception_handler(FirebreakError, ours)
+    app.add_exception_handler(RPCError, away)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
+async def ours(_: Request, error: Exception) -> JSONResponse:
+    """One of our errors."""
     assert isinstance(error, FirebreakError)  # noqa: S101 - registered for it alone
     status = next(code for kind, code in STATUS if isinstance(error, kind))
     if status == 401:  # noqa: PLR2004 - the same words whatever was wrong: they are for our log
@@ -75,7 +76,8 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     return _answer(problem, status, {})
 
 
-async def _away(_: Request, __: Exception) -> JSONResponse:
+async def away(_: Request, __: Exception) -> JSONResponse:
+    """Temporal does not answer."""
     problem = Problem(type="Unavailable", message="Temporal does not answer", remedy="try again in a moment")
     return _answer(problem, 503, {"Retry-After": "2"})
 
