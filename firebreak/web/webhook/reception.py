@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -26,6 +25,7 @@ from firebreak.web.webhook.envelopes import opened
 from firebreak.web.webhook.exhibit import Exhibit, exhibit
 from firebreak.web.webhook.fields import parsed, text
 from firebreak.web.webhook.limits import Limits, TooManyError
+from firebreak.web.webhook.places import Places
 from firebreak.web.webhook.replay import TOLERANCE
 from firebreak.web.webhook.request import Authenticator, Caller, Received, UnauthenticatedError
 from firebreak.web.webhook.resolve import Index, Resolved
@@ -90,7 +90,7 @@ class Reception:
             for each in sources
         }
         self._limits = Limits()
-        self._starting = asyncio.Semaphore(services.settings.web.concurrency)
+        self._places = Places(services.settings.web.concurrency)
         self._index: Index | None = None
 
     async def receive(self, name: str, request: Received) -> Acknowledged:
@@ -211,24 +211,10 @@ class Reception:
             remember_seconds=self._services.settings.web.remember_days * 86_400,
         )
 
-    @asynccontextmanager
-    async def _admitted(self, seconds: float) -> AsyncIterator[None]:
-        """Wait for a place for half of the time, and have the rest for the work itself.
-
-        Whoever gets no place costs the server nothing; work that is begun late and given up would.
-        """
-        async with asyncio.timeout(seconds / 2):
-            await self._starting.acquire()
-        try:
-            async with asyncio.timeout(seconds / 2):
-                yield
-        finally:
-            self._starting.release()
-
     async def _durable(self, name: str, delivery: DeliveryInput, workload: Workload | None) -> Acknowledged:
         settings = self._services.settings
         try:
-            async with self._admitted(settings.web.answer_seconds):
+            async with self._places.one(settings.web.answer_seconds):
                 taken = await intake.take(self._services.temporal, settings, name, delivery, workload)
         except (RPCError, TimeoutError, FirebreakError) as error:
             raise AwayError(f"Temporal does not answer: {type(error).__name__} {error}") from error
