@@ -11,7 +11,7 @@ import click
 from bench.ground import say, write
 from firebreak.cli.exit import run_and_exit
 
-NAMES = ("overhead", "history", "propagation", "recovery", "load", "webhook")
+NAMES = ("overhead", "history", "propagation", "recovery", "load", "webhook", "silence")
 
 
 @click.command()

@@ -221,12 +221,33 @@ def history(result: Result) -> Iterator[str]:
     yield "The limit of 8 events per measure plus 60, and of 256 KiB, is held by a test in CI.\n"
 
 
+def silence(result: Result) -> Iterator[str]:
+    """Nobody answers whom Firebreak tells."""
+    yield "## Nobody answers\n"
+    yield (
+        f"Chat and pager take connections and never answer, the SIEM cannot be reached, no console runs. "
+        f"{result['steps']} steps that do nothing, trigger to the proof of phase 4, beside runs whose pages "
+        "are logged.\n"
+    )
+    yield _machine(result)
+    yield from _table(
+        ("", "median", "low", "high", "goal"),
+        (
+            ("pages logged, s", *_row(result["told_seconds"]), ""),
+            ("pages into the void, s", *_row(result["untold_seconds"]), ""),
+            ("ratio", *_row(result["ratio"]), f"<= {result['goal_ratio']}"),
+        ),
+    )
+    yield f"\n{result['ratio']['count']} pairs. Goal {_met(result['met'])}.\n"
+
+
 SECTIONS = {
     "overhead": overhead,
     "recovery": recovery,
     "propagation": propagation,
     "load": load,
     "webhook": webhook,
+    "silence": silence,
     "history": history,
 }
 

@@ -12,6 +12,7 @@ import httpx
 from activities.inputs import Page
 from firebreak.errors import NotDeliveredError
 from firebreak.model import JsonObject, Verdict
+from firebreak.notify.http import client
 from firebreak.settings import NotifySettings
 
 Action = Literal["trigger", "acknowledge", "resolve"]
@@ -38,8 +39,8 @@ class PagerDuty:
         if action is None:
             return
         try:
-            async with httpx.AsyncClient(timeout=self._settings.timeout_seconds) as client:
-                answer = await client.post(self._settings.pagerduty_url, json=self._event(page, action))
+            async with client(self._settings.timeout_seconds) as sender:
+                answer = await sender.post(self._settings.pagerduty_url, json=self._event(page, action))
         except httpx.HTTPError as error:
             raise NotDeliveredError(f"PagerDuty cannot be reached: {type(error).__name__}") from error
         if answer.status_code not in _SUCCESS:

@@ -13,6 +13,7 @@ from activities.inputs import Page
 from activities.notify import Channel
 from firebreak.errors import NotDeliveredError, SettingsError
 from firebreak.model import JsonObject
+from firebreak.notify.http import client
 from firebreak.notify.ocsf import event
 from firebreak.settings import SentinelSettings, SiemSettings
 
@@ -32,8 +33,8 @@ class Sender:
     async def post(self, url: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
         """Send; raises NotDeliveredError without the address or a header, which may hold secrets."""
         try:
-            async with httpx.AsyncClient(timeout=self._timeout) as client:
-                answer = await client.post(url, content=content, headers=headers)
+            async with client(self._timeout) as sender:
+                answer = await sender.post(url, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise NotDeliveredError(f"{self.name} cannot be reached: {type(error).__name__}") from error
         if answer.status_code not in _SUCCESS:

@@ -145,14 +145,19 @@ def workload_named(workload_id: str) -> Workload:
     return Workload(id=workload_id, cloud=Cloud.AWS, account=ACCOUNT, region=REGION)
 
 
-def scripted_workers(client: Client, settings: Settings, acting: ScriptedActivities) -> list[Worker]:
+def scripted_workers(
+    client: Client,
+    settings: Settings,
+    acting: ScriptedActivities,
+    notify: Callable[..., Awaitable[None]] | None = None,
+) -> list[Worker]:
     """The production worker's workflows and limits, with scripted activities."""
     return [
         Worker(
             client,
             task_queue=settings.task_queue,
             workflows=worker.WORKFLOWS,
-            activities=[acting.notify],
+            activities=[notify or acting.notify],
             workflow_runner=worker._runner(),
             max_concurrent_workflow_tasks=worker.MAX_WORKFLOW_TASKS,
             max_concurrent_activities=settings.worker.activities,
