@@ -25,6 +25,7 @@ from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.model import Verdict, Workload
+from firebreak.record import RunStatus
 from firebreak.settings import Settings
 from tests.firebreak.web.hooks import ids_of, payload, sent, settings_for, sources_file
 from tests.firebreak.web.senders import Keys, Sent
@@ -164,6 +165,18 @@ def alerts_for(place: Place, targets: list[Workload], count: int) -> list[Sent]:
     return [sent(sign, payload("pagerduty", ids_of(targets[n % len(targets)]))) for n in range(count)]
 
 
+async def contained(
+    place: Place, client: Client, acting: ScriptedActivities, chosen: list[Workload]
+) -> list[RunStatus]:
+    """The documents of all runs, once workers have come and ended them."""
+    first, second = scripted_workers(client, Settings(task_queue=place.queue), acting)
+    async with first, second:
+        handles = [client.get_workflow_handle(start.workflow_id(each)) for each in chosen]
+        for handle in handles:
+            await handle.result()
+        return [await until(lambda h=h: start.status(h), lambda d: d.finished) for h in handles]  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("count", "targets", "outage"),
     [(200, 20, 0.0), pytest.param(1000, 100, 30.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
@@ -195,11 +208,7 @@ async def test_a_burst_with_the_server_away_in_between_loses_no_alert(
     assert len(incidents) == targets
     assert {each["incident_id"] for each in told} == set(incidents.values())
     acting = ScriptedActivities(lambda: Script(standard()))
-    settings = Settings(task_queue=place.queue)
-    first, second = scripted_workers(client, settings, acting)
-    async with first, second:
-        handles = [client.get_workflow_handle(start.workflow_id(each)) for each in chosen]
-        documents = [await until(lambda h=h: start.status(h), lambda d: d.finished) for h in handles]  # type: ignore[misc]
+    documents = await contained(place, client, acting, chosen)
     assert {document.verdict for document in documents} == {Verdict.CONTAINED}
     assert {d.workload_id for d in documents} == {each.id for each in chosen}
     assert sum(document.alerts for document in documents) == count
