@@ -30,6 +30,19 @@ class SampleError(ValueError):
     """The sandbox cannot be seeded as asked."""
 
 
+class Sandbox(Protocol):
+    """A running sandbox's control API, whichever cloud it plays."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
+        """Call a control route."""
+        ...
+
+
 class Sample(Protocol):
     """A seeded sandbox, whichever cloud it plays."""
 
@@ -94,7 +107,7 @@ def check_seeding(copies: int, *, lean: bool | None) -> None:
 class _Plain(yaml.SafeDumper):
     """Writes what occurs twice twice: an inventory has no aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
 

@@ -1,4 +1,4 @@
-"""``firebreak demo``: a rogue agent at work, its containment, its judgement, and the verified evidence."""
+"""``firebreak demo``: rogue agents at work in every cloud, contained at the same time, and judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,22 +17,22 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.stack import Stack, rogue_agent
+from drills.sandbox.sample import Sandbox
+from drills.stack import Stack, rogue_agents
 from firebreak import inventory, start
 from firebreak.cli import exit as codes
 from firebreak.cli import view
 from firebreak.cli.judge import Judgement, channels, judge, judgement_table, live_table
-from firebreak.cli.live import showing
+from firebreak.cli.live import Seen, showing
 from firebreak.cli.output import emit, say, show, shown_path, this_command
-from firebreak.cli.session import connected, watch
+from firebreak.cli.session import Session, connected, watch
 from firebreak.cli.stack import running
 from firebreak.errors import FirebreakError
 from firebreak.evidence.export import export
 from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import Report, verify
 from firebreak.measure import now
-from firebreak.model import Cloud, JsonObject, Mode
+from firebreak.model import Cloud, JsonObject, Mode, Workload
 from firebreak.provider import provider
 from firebreak.record import EvidenceStatus, RunStatus, Trigger
 from firebreak.settings import load_settings
@@ -39,35 +40,66 @@ from firebreak.settings import load_settings
 ALIVE_SECONDS = 30.0
 JUDGE_SECONDS = 15.0
 POLL_SECONDS = 0.5
+KEY_FILE = "signing-key.pub"
+CLOUD_NAMES = {Cloud.AWS: "AWS", Cloud.AZURE: "Azure", Cloud.GCP: "GCP"}
 
 Satisfied = Callable[[JsonObject], bool]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How the containment of one workload ended: its own word, its rogue agent's, and the evidence's."""
+
+    status: RunStatus
+    judgements: tuple[Judgement, ...]
+    report: Report | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when all three agree."""
+        stopped = bool(self.judgements) and all(each.stopped for each in self.judgements)
+        agreed = stopped and self.report is not None and self.report.ok
+        return start.exit_code(self.status) or (codes.OK if agreed else codes.NOT_CONTAINED)
+
+    def document(self) -> JsonObject:
+        """The outcome as JSON."""
+        return {
+            "containment": self.status.model_dump(mode="json"),
+            "rogue": [each.model_dump(mode="json") for each in self.judgements],
+            "evidence": self.report.model_dump(mode="json") if self.report else None,
+        }
+
+
 def play(folder: Path, *, as_json: bool) -> int:
-    """Run the whole demo; returns 0 only when the run, the rogue agent and the evidence all agree."""
+    """Run the whole demo; returns 0 only when every run, every rogue agent and all evidence agree."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing outlives this process
     shutil.rmtree(folder, ignore_errors=True)
-    say("starting the embedded stack: Temporal, AWS sandbox, workers ...")
-    with running(folder) as stack, rogue_agent(stack):
-        agent = _Agent(stack.sandbox)
-        agent.wait_until(_all_work, ALIVE_SECONDS, "the rogue agent does not come alive")
-        say(f"the rogue agent is alive: {len(agent.channels)} ways to do harm work. Containing it now.")
-        status = asyncio.run(_contain(stack, agent))
-        agent.wait_until(_reported_after(now()), JUDGE_SECONDS, "the rogue agent reports no more")
-        judgements = judge(agent.report, status)
-        report = _evidence(status.evidence, folder) if status.evidence else None
+    say("starting the embedded stack: Temporal, AWS and Azure sandboxes, workers ...")
+    with running(folder) as stack, rogue_agents(stack):
+        agents = [
+            _Agent(cloud, played.sandbox, played.sample.workload_ids[0])
+            for cloud, played in stack.clouds.items()
+        ]
+        for agent in agents:
+            agent.wait_until(_all_work, ALIVE_SECONDS, "a rogue agent does not come alive")
+        ways = " and ".join(f"{len(agent.channels)} on {CLOUD_NAMES[agent.cloud]}" for agent in agents)
+        say(f"the rogue agents are alive: {ways} ways to do harm work. Containing them now.")
+        statuses = asyncio.run(_contain(stack, agents))
+        outcomes = [_outcome(agent, status, folder) for agent, status in zip(agents, statuses, strict=True)]
     if as_json:
-        emit(_document(status, judgements, report))
+        emit({"containments": [each.document() for each in outcomes]})
     else:
-        _present(status, judgements, report)
-    return _exit_code(status, judgements, report)
+        _present(outcomes)
+    return next((each.exit_code for each in outcomes if each.exit_code), codes.OK)
 
 
 class _Agent:
-    """The newest report of the rogue agent, read from the sandbox."""
+    """The newest report of one cloud's rogue agent, read from its sandbox."""
 
-    def __init__(self, sandbox: SandboxClient) -> None:
-        self.sandbox = sandbox
+    def __init__(self, cloud: Cloud, sandbox: Sandbox, workload_id: str) -> None:
+        self.cloud = cloud
+        self.workload_id = workload_id
+        self._sandbox = sandbox
         self.report: JsonObject = {}
 
     @property
@@ -75,17 +107,18 @@ class _Agent:
         return channels(self.report)
 
     def refresh(self) -> None:
-        self.report = self.sandbox.request("GET", "/rogue")
+        self.report = self._sandbox.request("GET", "/rogue")
 
     def draw(self) -> RenderableType:
-        return live_table(self.report)
+        return live_table(self.report, self.workload_id)
 
     def wait_until(self, satisfied: Satisfied, seconds: float, otherwise: str) -> None:
         deadline = time.monotonic() + seconds
         self.refresh()
         while not satisfied(self.report):
             if time.monotonic() > deadline:
-                raise FirebreakError(otherwise, remedy="see rogue.log and sandbox.log in the demo's folder")
+                logs = f"rogue-{self.cloud}.log and sandbox-{self.cloud}.log"
+                raise FirebreakError(otherwise, remedy=f"see {logs} in the demo's folder")
             time.sleep(POLL_SECONDS)
             self.refresh()
 
@@ -121,59 +154,69 @@ def _reported_after(moment: datetime) -> Satisfied:
     return satisfied
 
 
-async def _contain(stack: Stack, agent: _Agent) -> RunStatus:
-    workload = inventory.load(stack.sample.inventory_path).workload(stack.sample.workload_ids[0])
+async def _contain(stack: Stack, agents: Sequence[_Agent]) -> list[RunStatus]:
+    """Contain the workloads of all agents at the same time."""
+    workloads = inventory.load(stack.inventory_path)
+    async with connected() as session, AsyncExitStack() as following:
+        for agent in agents:
+            await following.enter_async_context(agent.followed())
+        with showing(lambda: Group(*(agent.draw() for agent in agents))) as seen:
+            runs = (_contain_one(session, workloads.workload(each.workload_id), seen) for each in agents)
+            return await asyncio.gather(*runs)
+
+
+async def _contain_one(session: Session, workload: Workload, seen: Seen) -> RunStatus:
     trigger = Trigger(
         source="demo",
         reason="the agent sends data to an unknown host",
         requested_by="demo",
         received_at=now(),
     )
-    incident = start.new_incident_id()
-    async with connected() as session, agent.followed():
-        started = await start.contain(
-            session.client, session.settings, workload, trigger, incident_id=incident, mode=Mode.LIVE
-        )
-        handle = session.client.get_workflow_handle(started.workflow_id, run_id=started.run_id or None)
-        with showing(agent.draw) as seen:
-            return await watch(handle, seen)
+    started = await start.contain(
+        session.client,
+        session.settings,
+        workload,
+        trigger,
+        incident_id=start.new_incident_id(),
+        mode=Mode.LIVE,
+    )
+    handle = session.client.get_workflow_handle(started.workflow_id, run_id=started.run_id or None)
+    return await watch(handle, seen)
 
 
-def _evidence(evidence: EvidenceStatus, folder: Path) -> Report:
+def _outcome(agent: _Agent, status: RunStatus, folder: Path) -> Outcome:
+    agent.wait_until(_reported_after(now()), JUDGE_SECONDS, "a rogue agent reports no more")
+    report = _evidence(status.evidence, agent.cloud, folder) if status.evidence else None
+    return Outcome(status, judge(agent.report, status), report)
+
+
+def _evidence(evidence: EvidenceStatus, of: Cloud, folder: Path) -> Report:
     """Fetch the package and check it as anybody would, with the public key from outside it."""
     settings = load_settings()
-    cloud = provider(Cloud.AWS)
+    cloud = provider(of)
     public = cloud.signer(settings, Mode.LIVE).public_key.keyval["public"]
-    key = folder / "signing-key.pub"
+    own = folder / "evidence" / of.value
+    own.mkdir(parents=True, exist_ok=True)
+    key = own / KEY_FILE
     key.write_text(public, encoding="utf-8")
-    package = export(cloud.vault(settings), evidence.uri, folder / "evidence")
+    package = export(cloud.vault(settings), evidence.uri, own / "package")
     return verify(package, load_public_keys([key]))
 
 
-def _exit_code(status: RunStatus, judgements: Sequence[Judgement], report: Report | None) -> int:
-    agreed = (
-        bool(judgements) and all(each.stopped for each in judgements) and report is not None and report.ok
-    )
-    return start.exit_code(status) or (codes.OK if agreed else codes.NOT_CONTAINED)
+def _present(outcomes: Sequence[Outcome]) -> None:
+    for each in outcomes:
+        show(Group(view.summary(each.status), Text(), judgement_table(each.judgements), Text()))
+    for each in outcomes:
+        if each.report is not None:
+            _present_evidence(each.status, each.report)
 
 
-def _document(status: RunStatus, judgements: Sequence[Judgement], report: Report | None) -> JsonObject:
-    return {
-        "containment": status.model_dump(mode="json"),
-        "rogue": [each.model_dump(mode="json") for each in judgements],
-        "evidence": report.model_dump(mode="json") if report else None,
-    }
-
-
-def _present(status: RunStatus, judgements: Sequence[Judgement], report: Report | None) -> None:
-    show(Group(view.summary(status), Text(), judgement_table(judgements), Text()))
-    if report is None:
-        return
+def _present_evidence(status: RunStatus, report: Report) -> None:
     package = Path(report.path)
     outcome = (
         f"verified offline, {report.exhibits} exhibits" if report.ok else f"{len(report.problems)} problems"
     )
-    shown, key = shown_path(package), shown_path(package.parent / "signing-key.pub")
-    click.echo(f"evidence package: {shown} ({outcome})")
+    shown, key = shown_path(package), shown_path(package.parent / KEY_FILE)
+    click.echo(f"evidence package of {status.workload_id}: {shown} ({outcome})")
     command = f"{this_command()} evidence verify {shlex.quote(shown)} --trust {shlex.quote(key)}"
     click.echo(f"check it yourself: {command}")

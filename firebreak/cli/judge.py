@@ -73,8 +73,8 @@ def judge(report: JsonObject, status: RunStatus) -> tuple[Judgement, ...]:
     )
 
 
-def live_table(report: JsonObject) -> Table:
-    """What the agent can still do, by the phase that has to end it."""
+def live_table(report: JsonObject, workload_id: str = "") -> Table:
+    """What the agent in a workload can still do, by the phase that has to end it."""
     found = channels(report)
     rows = []
     for phase in Phase:
@@ -83,7 +83,7 @@ def live_table(report: JsonObject) -> Table:
         if mine:
             stopped = Text(f"{len(mine) - len(working)} of {len(mine)}", style="red" if working else "green")
             rows.append((str(int(phase)), phase.title, stopped, ", ".join(working) or "nothing"))
-    return table(("", "the rogue agent's", "ways stopped", "still works"), rows)
+    return table(("", "the rogue agent's", "ways stopped", "still works"), rows, title=workload_id)
 
 
 def judgement_table(judgements: Sequence[Judgement]) -> Table:

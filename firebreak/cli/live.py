@@ -1,4 +1,4 @@
-"""Showing a run as it goes, on standard error: a live screen on a terminal, lines everywhere else."""
+"""Showing runs as they go, on standard error: a live screen on a terminal, lines everywhere else."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from firebreak.measure import now
 from firebreak.record import RunStatus
 
 Aside = Callable[[], RenderableType | None]
-"""Something to show below the run, for example the rogue agent's own view."""
+"""Something to show below the runs, for example the rogue agents' own view."""
+Seen = Callable[[RunStatus], None]
 
 FRAMES_PER_SECOND = 4
 
 
 @contextmanager
-def showing(aside: Aside = lambda: None) -> Iterator[Callable[[RunStatus], None]]:
-    """A function that takes each state of the run and shows it."""
+def showing(aside: Aside = lambda: None) -> Iterator[Seen]:
+    """A function that takes each state of each run and shows it."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield _Lines().see
@@ -35,15 +36,15 @@ def showing(aside: Aside = lambda: None) -> Iterator[Callable[[RunStatus], None]
 
 
 class _Lines:
-    """One line for each change."""
+    """One line for each change of a run."""
 
     def __init__(self) -> None:
-        self.last = ""
+        self.last: dict[str, str] = {}
 
     def see(self, status: RunStatus) -> None:
         line = view.progress_line(status)
-        if line != self.last:
-            self.last = line
+        if line != self.last.get(status.incident_id):
+            self.last[status.incident_id] = line
             say(f"{now():%H:%M:%S}Z {line}")
 
 
@@ -52,14 +53,15 @@ class _Picture:
 
     def __init__(self, aside: Aside) -> None:
         self.aside = aside
-        self.status: RunStatus | None = None
+        self.runs: dict[str, RunStatus] = {}
 
     def see(self, status: RunStatus) -> None:
-        self.status = status
+        self.runs[status.incident_id] = status
 
     def draw(self) -> RenderableType:
-        if self.status is None:
+        if not self.runs:
             return Text("starting ...", style="dim")
         below = self.aside()
-        parts = [view.live(self.status, now(), compact=True)]
+        detail = view.Detail.OPEN if len(self.runs) == 1 else view.Detail.PHASES
+        parts = [view.live(each, now(), detail) for each in self.runs.values()]
         return Group(*parts, Text(), below) if below else Group(*parts)

@@ -45,22 +45,24 @@ def worker(roles: str) -> None:
     help="Where logs, settings and the sample inventory are put.",
 )
 def up(folder: Path) -> None:
-    """Run the embedded stack with a sample workload.
+    """Run the embedded stack with a sample workload in every cloud.
 
-    A rogue agent attacks through the workload until the command is told to stop. Temporal dev server, AWS
-    sandbox and workers run in memory and on this machine only.
+    Rogue agents attack through the workloads until the command is told to stop. Temporal dev server, AWS and
+    Azure sandboxes and workers run in memory and on this machine only.
     """
     parts = _sandbox_part("firebreak.cli.stack"), _sandbox_part("drills.stack")
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    with parts[0].running(folder) as made, parts[1].rogue_agent(made):
-        workload = made.sample.workload_ids[0]
+    with parts[0].running(folder) as made, parts[1].rogue_agents(made):
         click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui or 'your own'}")
-        click.echo(f"AWS sandbox {made.sandbox.url}")
+        for cloud, played in made.clouds.items():
+            click.echo(f"{cloud} sandbox {played.sandbox.url}")
         click.echo("In another shell:")
         click.echo(f"  set -a; . {folder}/env; set +a")
-        click.echo(f'  {this_command()} contain {workload} --reason "suspicious egress" --wait')
+        for played in made.clouds.values():
+            workload = played.sample.workload_ids[0]
+            click.echo(f'  {this_command()} contain {workload} --reason "suspicious egress" --wait')
         stop.wait()
 
 

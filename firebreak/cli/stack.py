@@ -4,52 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
 
-from drills.sandbox.aws.sample.__main__ import ENVIRONMENT_FILE, write_environment
+from drills.sandbox.sample import ENVIRONMENT_FILE, write_environment
 from drills.stack import Stack, embedded
 from firebreak.connect import connect
 from firebreak.doctor import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.errors import FirebreakError
-from firebreak.model import Cloud
-from firebreak.settings import load_settings
+from firebreak.settings import Settings, load_settings
 from firebreak.start import cloud_queue
 
 READY_SECONDS = 60.0
-_FOREIGN = "AWS_"
+Queue = tuple[str, TaskQueueType.ValueType]
+"""A task queue, and the kind of tasks that somebody must wait for there."""
+_FOREIGN = ("AWS_", "AZURE_")
 """Credentials and profiles of the surrounding shell must not leak into the stack."""
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Stack]:
-    """Start everything and wait until both task queues are worked on.
+    """Start everything and wait until every task queue is worked on.
 
     The process's own environment points at the stack from then on; ``folder/env`` does it for a shell.
     """
+    folder = folder.resolve()  # files that the settings name are read by processes elsewhere
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     with embedded(folder) as stack:
         own = {name: value for name, value in stack.environment.items() if os.environ.get(name) != value}
         write_environment(folder / ENVIRONMENT_FILE, own)
         os.environ.update(own)
-        asyncio.run(_ready(folder))
+        asyncio.run(_ready(stack))
         yield stack
 
 
-async def _ready(folder: Path) -> None:
-    """Wait until both task queues are polled; raises FirebreakError when time is over."""
+async def _ready(stack: Stack) -> None:
+    """Wait until every task queue is polled; raises FirebreakError when time is over."""
     settings = load_settings()
     client = await connect(settings)
+    queues = _queues(settings, stack)
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
-    while not await _polled(client, settings.task_queue, cloud_queue(settings, Cloud.AWS)):
+    while not await _polled(client, queues):
         if asyncio.get_running_loop().time() > deadline:
-            raise FirebreakError("a worker does not come up", remedy=f"see {folder}/worker-*.log")
+            raise FirebreakError("a worker does not come up", remedy=f"see {stack.folder}/worker-*.log")
         await asyncio.sleep(0.1)
 
 
-async def _polled(client: Client, workflows: str, activities: str) -> bool:
-    return bool(await pollers(client, workflows, WORKFLOWS) and await pollers(client, activities, ACTIVITIES))
+def _queues(settings: Settings, stack: Stack) -> list[Queue]:
+    """The workflows' queue, and that of each cloud's activities."""
+    activities = [(cloud_queue(settings, cloud), ACTIVITIES) for cloud in stack.clouds]
+    return [(settings.task_queue, WORKFLOWS), *activities]
+
+
+async def _polled(client: Client, queues: Sequence[Queue]) -> bool:
+    found = await asyncio.gather(*(pollers(client, queue, kind) for queue, kind in queues))
+    return all(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from enum import IntEnum
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -18,13 +19,24 @@ from firebreak.record import Awaiting, MeasureStatus, PhaseStatus, RunStatus
 _NARROW_TARGET = 48
 
 
-def live(status: RunStatus, now: datetime, *, compact: bool = False) -> RenderableType:
-    """Everything about a run; compact, so that it fits a screen: measures of the phases in progress only."""
+class Detail(IntEnum):
+    """How much of a run is shown, so that it fits a screen."""
+
+    PHASES = 0
+    """No measures: for several runs at a time."""
+    OPEN = 1
+    """The measures of the phases in progress."""
+    FULL = 2
+    """Every measure."""
+
+
+def live(status: RunStatus, now: datetime, detail: Detail = Detail.FULL) -> RenderableType:
+    """A run as it goes."""
     return Group(
         _headline(status),
         _clock_line(status, Clock.read(status, now)),
         Text(),
-        _phases(status, now, compact=compact),
+        _phases(status, now, detail),
         *_open_points(status),
         *_ending(status),
     )
@@ -90,11 +102,11 @@ def _clock_line(status: RunStatus, clock: Clock) -> RenderableType:
     return line
 
 
-def _phases(status: RunStatus, now: datetime, *, compact: bool = False) -> Table:
+def _phases(status: RunStatus, now: datetime, detail: Detail = Detail.FULL) -> Table:
     rows: list[tuple[str | Text, ...]] = []
     for phase in status.phases:
         rows.append(_phase_row(phase, now))
-        if not compact or _is_in_progress(phase):
+        if detail is Detail.FULL or (detail is Detail.OPEN and _is_in_progress(phase)):
             rows.extend(_measure_row(measure) for measure in phase.measures)
         rows.extend(_deviation_row(each) for each in phase.deviations)
     return table(("", "verdict", "phase, measure and target", "time", "latest finding"), rows)

@@ -93,8 +93,8 @@ def test_the_compact_view_lists_the_measures_of_the_phase_in_progress_only() -> 
     going = phase(2, started=5, measures=(measure(Verdict.PENDING),))
     status = run(done, going, phase(3), phase(4))
     assert text(view.live(status, at(9))).count("aws.deny-all") == 2
-    assert text(view.live(status, at(9), compact=True)).count("aws.deny-all") == 1
-    assert "1 of 1 measures proved" in text(view.live(status, at(9), compact=True))
+    assert text(view.live(status, at(9), view.Detail.OPEN)).count("aws.deny-all") == 1
+    assert "1 of 1 measures proved" in text(view.live(status, at(9), view.Detail.OPEN))
 
 
 def test_the_finding_that_does_not_hold_is_the_one_shown() -> None:

@@ -5,7 +5,6 @@ python -m drills.sandbox.aws.sample --endpoint URL --folder FOLDER
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -15,9 +14,7 @@ from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.sample import ORCHESTRATOR_ACCOUNT, seed
 from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.state import DEFAULT_REGION
-
-ENVIRONMENT_FILE = "env"
-INVENTORY_FILE = "workloads.yaml"
+from drills.sandbox.sample import ENVIRONMENT_FILE, INVENTORY_FILE, write_environment
 
 
 @click.command()
@@ -36,13 +33,6 @@ def main(endpoint: str, folder: Path) -> None:
     click.echo(
         f"{endpoint} has {', '.join(sample.workload_ids)}; read the settings with: set -a; . {folder}/env"
     )
-
-
-def write_environment(path: Path, environment: dict[str, str]) -> None:
-    """Write variables in the form that a shell reads, for their owner only: they hold credentials."""
-    path.touch(mode=0o600)
-    lines = (f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
-    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _is_seeded(client: SandboxClient) -> bool:

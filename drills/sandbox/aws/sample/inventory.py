@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from drills.sandbox.aws.sample.accounts import RESPONDER_EXTERNAL_ID
 from drills.sandbox.aws.sample.agent import AGENT_ROLE, NAME, WORKLOAD_ID
 from drills.sandbox.aws.sample.artifacts import IMAGE_TAG, OBJECTS, STAGES
 from drills.sandbox.aws.sample.network import CANARY_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from drills.sandbox.aws.sample.accounts import Accounts
     from drills.sandbox.aws.sample.artifacts import Artifacts
     from drills.sandbox.aws.sample.clients import Admin
     from drills.sandbox.aws.sample.network import Host, Vpc
 
 Json = dict[str, Any]
-
-
-def write_inventory(path: Path, workloads: Sequence[Json]) -> None:
-    """Write the inventory file."""
-    text = yaml.safe_dump({"version": 1, "workloads": list(workloads)}, sort_keys=False, width=110)
-    path.write_text(text, encoding="utf-8")
 
 
 def access_of(accounts: Accounts) -> Json:

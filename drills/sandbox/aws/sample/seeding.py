@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from drills.sandbox.aws.rogue import MODULE
 from drills.sandbox.aws.sample.accounts import (
     EVIDENCE_BUCKET,
     EVIDENCE_EXTERNAL_ID,
@@ -21,12 +22,14 @@ from drills.sandbox.aws.sample.agent import (
     rogue_config,
 )
 from drills.sandbox.aws.sample.artifacts import create_artifacts
-from drills.sandbox.aws.sample.inventory import describe_agent, write_inventory
+from drills.sandbox.aws.sample.inventory import describe_agent
 from drills.sandbox.aws.sample.lean import create_fleet
 from drills.sandbox.aws.sample.network import create_host, create_vpc
 from drills.sandbox.aws.sample.tags import tag_agent
 from drills.sandbox.aws.sample.variants import create_variants
 from drills.sandbox.aws.state import DEFAULT_REGION
+from drills.sandbox.sample import SampleError, check_seeding, write_inventory, write_private
+from firebreak.model import Cloud
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,15 +37,12 @@ if TYPE_CHECKING:
     from drills.sandbox.aws.client import SandboxClient
     from drills.sandbox.aws.sample.accounts import Accounts
 
+__all__ = ["Sample", "SampleError", "seed"]
+
 Json = dict[str, Any]
 PUBLIC_RANGE = "10.42.1.0/24"
-LARGEST_FLEET = 4_000
 # Records arrive within seconds instead of minutes; FIREBREAK's own budgets stay as they are.
 FLOW_AGGREGATION_SECONDS = 1.0
-
-
-class SampleError(ValueError):
-    """The sandbox cannot be seeded as asked."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Sample:
     rogue_config: Json | None = field(repr=False)
     """None for lean workloads: nobody attacks through them."""
     rogue_config_path: Path | None
+
+    @property
+    def cloud(self) -> Cloud:
+        """AWS."""
+        return Cloud.AWS
+
+    @property
+    def rogue_module(self) -> str:
+        """What plays the rogue agent."""
+        return MODULE
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that point Firebreak at this sandbox and nothing else."""
@@ -106,10 +116,7 @@ def seed(
     One copy is the full sample agent; more copies, or `lean`, are small workloads for benchmarks. `variants`
     adds the workloads that are hard to contain (see sample/variants.py).
     """
-    if not 1 <= copies <= LARGEST_FLEET:
-        raise SampleError(f"copies must be between 1 and {LARGEST_FLEET}")
-    if lean is False and copies > 1:
-        raise SampleError("only lean workloads come in several copies")
+    check_seeding(copies, lean=lean)
     accounts = create_accounts(client, DEFAULT_REGION)
     client.configure(flow_aggregation_seconds=FLOW_AGGREGATION_SECONDS)
     if lean or copies > 1:
@@ -164,7 +171,4 @@ def _sample(
 def _write_rogue_config(inventory_path: Path, attacks: Json | None) -> Path | None:
     if attacks is None:
         return None
-    path = inventory_path.with_name("rogue.json")
-    path.touch(mode=0o600)  # it holds credentials
-    path.write_text(json.dumps(attacks, indent=2), encoding="utf-8")
-    return path
+    return write_private(inventory_path.with_name("rogue.json"), json.dumps(attacks, indent=2))

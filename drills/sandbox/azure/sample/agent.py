@@ -49,6 +49,14 @@ AUDIENCES = {
     "grid": "https://eventgrid.azure.net",
     "ai": "https://cognitiveservices.azure.com",
 }
+DEVOPS_PLACE: Json = {
+    "finish": "/devops/finish",
+    "place": {"org": DEVOPS_ORG, "project": DEVOPS_PROJECT},
+}
+GITHUB_PLACE: Json = {
+    "finish": "/github/finish",
+    "place": {"owner": GITHUB_OWNER, "repo": GITHUB_REPOSITORY},
+}
 EXCHANGE_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -244,9 +252,11 @@ class Attacks:
             _call("model-promote", IDENTITY, _step("PUT", model, "agent.arm", json=body)),
             _call("model-promote-ci", FREEZE, _step("PUT", model, "ci.arm", json=body)),
             # Azure DevOps' rights are its own: no role of Azure gives or takes them.
-            _call("pipeline", FREEZE, _step("POST", queue, "agent.devops", json=build)),
-            _call("pipeline-ci", FREEZE, _step("POST", queue, "ci.devops", json=build)),
-            _call("workflow-ci", FREEZE, _step("POST", dispatch, "github", json={"ref": "main"})),
+            _promotion("pipeline", _step("POST", queue, "agent.devops", json=build), **DEVOPS_PLACE),
+            _promotion("pipeline-ci", _step("POST", queue, "ci.devops", json=build), **DEVOPS_PLACE),
+            _promotion(
+                "workflow-ci", _step("POST", dispatch, "github", json={"ref": "main"}), **GITHUB_PLACE
+            ),
         ]
 
 
@@ -257,6 +267,10 @@ def _step(method: str, url: str, token: str = "", **more: Any) -> Json:
 
 def _call(name: str, phase: int, *steps: Json) -> Json:
     return {"name": name, "phase": phase, "kind": "call", "steps": list(steps)}
+
+
+def _promotion(name: str, start: Json, **finish: Any) -> Json:
+    return {"name": name, "phase": FREEZE, "kind": "promote", "steps": [start], **finish}
 
 
 def _issue(name: str, client_id: str, proof: Json) -> Json:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import jwt
 from cryptography import x509
@@ -118,6 +118,7 @@ def create_application(admin: Admin, group: str, name: str) -> Application:
     create_vault(admin, vault)
     key, certificate = _certificate(name)
     credential = {
+        "keyId": str(uuid4()),
         "type": "AsymmetricX509Cert",
         "usage": "Verify",
         "displayName": "agent",
