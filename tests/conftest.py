@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
+from drills.sandbox.azure.client import AzureSandbox
+from drills.sandbox.azure.client import start_sandbox as start_azure_sandbox
 
-_FOREIGN_SETTINGS = ("AWS_", "FIREBREAK_", "TEMPORAL_", "BOTO")
+_FOREIGN_SETTINGS = ("AWS_", "AZURE_", "FIREBREAK_", "TEMPORAL_", "BOTO")
 
 
 class NetworkRefusedError(RuntimeError):
@@ -42,6 +44,13 @@ def pytest_unconfigure() -> None:
 def sandbox() -> Iterator[SandboxClient]:
     """One AWS sandbox process for all tests of this pytest process."""
     with start_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azure_sandbox() -> Iterator[AzureSandbox]:
+    """One Azure sandbox process for all tests of this pytest process."""
+    with start_azure_sandbox() as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""One Temporal server for all end-to-end tests of a process; a freshly seeded stack for each module."""
+"""One Temporal server for all end-to-end tests of a process; a stack for each module and cloud."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
 from firebreak.devserver import DevServer, dev_server
+from tests.e2e.scene import CLOUDS, Scene
+from tests.e2e.scenes import scene_of
 from tests.e2e.stack import Stack, running_stack
 
 
@@ -18,19 +19,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
         yield running
 
 
+@pytest.fixture(scope="module", params=CLOUDS, ids=str)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    """Each cloud in turn; a module about one cloud alone defines its own ``scene``."""
+    return scene_of(request.param, request)
+
+
 @pytest.fixture(scope="module")
-def stack(
-    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
+def stack(scene: Scene, server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The sample agent and the variants, with workers; shared by the tests of a module."""
-    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack"), variants=True) as running:
+    with running_stack(scene, server, tmp_path_factory.mktemp("stack"), variants=True) as running:
         yield running
 
 
 @pytest.fixture
-def fresh_stack(
-    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
+def fresh_stack(scene: Scene, server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of the test's own, with the sample agent alone; it empties the sandbox under ``stack``."""
-    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack")) as running:
+    with running_stack(scene, server, tmp_path_factory.mktemp("stack")) as running:
         yield running

@@ -21,21 +21,18 @@ import yaml
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.rogue import MODULE as ROGUE
-from drills.sandbox.aws.sample import Sample, seed
-from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.rogue import running_rogue
 from firebreak import inventory, start
 from firebreak.connect import connect, ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.measure import now
-from firebreak.model import JsonObject, Mode, Verdict, Workload
+from firebreak.model import Cloud, JsonObject, Mode, Verdict, Workload
 from firebreak.planning import Preview
 from firebreak.record import Decision, MeasureStatus, RunStatus, Trigger
 from firebreak.settings import Settings, load_settings
 from firebreak.start import Started
 from firebreak.worker import Role, build
+from tests.e2e.scene import Made, Scene
 
 T = TypeVar("T")
 
@@ -88,13 +85,24 @@ class Command:
 class Stack:
     """Accounts, Temporal and workers; everything a test needs to play the operator."""
 
-    sandbox: SandboxClient
-    sample: Sample
+    scene: Scene
+    sample: Any
+    """The cloud's own Sample (drills/sandbox/sample.py says what all have in common)."""
     client: Client
     settings: Settings
     environment: dict[str, str] = field(repr=False)
     loop: Loop = field(repr=False)
     started: set[str] = field(default_factory=set)
+
+    @property
+    def cloud(self) -> Cloud:
+        """Where the workloads are."""
+        return self.scene.cloud
+
+    @property
+    def sandbox(self) -> Any:
+        """The control API of the cloud's sandbox."""
+        return self.scene.sandbox
 
     @property
     def workload_id(self) -> str:
@@ -215,34 +223,25 @@ class Stack:
         )
         return Command(done.returncode, done.stdout, done.stderr)
 
-    def admin(self, service: str, account: str = "") -> Any:
-        """A client with every right in an account: the workload's, unless another is named."""
-        return self.administrator(account).client(service)
-
-    def administrator(self, account: str = "") -> Admin:
-        """Every right in an account."""
-        return Admin.of(self.sandbox, account or self.sample.workload_account, self.sample.region)
-
     def seq(self) -> int:
         """Where the sandbox's call log ends now."""
-        return self.sandbox.calls().next
+        return self.scene.seq()
 
-    def mutating(self, since: int, account: str = "") -> list[JsonObject]:
+    def mutating(self, since: int, account: str = "") -> list[Made]:
         """Calls that could change something, in every account or in one, since a point of the log."""
-        calls = self.sandbox.calls(since, mutating=True).calls
-        return [call for call in calls if account in {"", call["account"]}]
+        made = self.scene.calls(since, mutating=True)
+        return [each for each in made if account in {"", each.account}]
 
     def effects(self, since: int, account: str = "") -> list[str]:
-        """The same, as ``service:Operation`` of those that succeeded."""
-        return [
-            f"{c['service']}:{c['operation']}" for c in self.mutating(since, account) if c["status"] < 400
-        ]
+        """The names of those that succeeded: in the workload's account, unless another is named."""
+        made = self.mutating(since, account or self.sample.workload_account)
+        return [each.name for each in made if each.succeeded]
 
     @contextmanager
     def rogue(self) -> Iterator[Rogue]:
         """The compromised agent, alive for the length of a block, with every channel of it at work."""
         assert self.sample.rogue_config_path is not None
-        with running_rogue(ROGUE, self.sandbox.url, self.sample.rogue_config_path):
+        with running_rogue(self.sample.rogue_module, self.sandbox.url, self.sample.rogue_config_path):
             rogue = Rogue(self.sandbox)
             rogue.until(lambda channels: all(c["successes"] for c in channels.values()))
             yield rogue
@@ -255,7 +254,7 @@ class Stack:
             for name, value in own.items():
                 patch.setenv(name, value)
             other = replace(self, settings=load_settings(), environment={**os.environ}, started=set())
-            with _working(other, "workflows,aws"):
+            with _working(other, self.scene.roles):
                 try:
                     yield other
                 finally:
@@ -291,7 +290,7 @@ class Stack:
 class Rogue:
     """What the running rogue agent reports."""
 
-    sandbox: SandboxClient
+    sandbox: Any
 
     def report(self) -> JsonObject:
         """The newest report."""
@@ -338,20 +337,20 @@ def unproved(document: RunStatus) -> dict[str, str]:
 
 @contextmanager
 def running_stack(
-    sandbox: SandboxClient,
+    scene: Scene,
     server: DevServer,
     folder: Path,
     *,
     settings: Mapping[str, str] | None = None,
-    workers: str = "workflows,aws",
+    workers: str | None = None,
     **how: Any,
 ) -> Iterator[Stack]:
     """Empty and seed the sandbox, and run workers on it in this process; ``how`` is the seed's.
 
     With ``workers=""`` there are none: the test starts its own.
     """
-    sandbox.reset()
-    sample = seed(sandbox, folder / "workloads.yaml", **how)
+    scene.sandbox.reset()
+    sample = scene.seed(folder / "workloads.yaml", **how)
     own = {
         **sample.environment(),
         "TEMPORAL_ADDRESS": server.address,
@@ -368,8 +367,8 @@ def running_stack(
         loaded = load_settings()
         client = loop.run(connect(loaded))
         loop.run(ensure_search_attributes(client))
-        running = Stack(sandbox, sample, client, loaded, {**os.environ}, loop)
-        stack.enter_context(_working(running, workers))
+        running = Stack(scene, sample, client, loaded, {**os.environ}, loop)
+        stack.enter_context(_working(running, scene.roles if workers is None else workers))
         stack.callback(running.end_runs)
         yield running
 

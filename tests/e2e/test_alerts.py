@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from drills.sandbox.aws.sample.agent import AGENT_ROLE
-from firebreak.model import Verdict
-from tests.e2e.estate import Estate, differences
+from firebreak.model import Cloud, Verdict
+from tests.e2e.estate import differences
 from tests.e2e.stack import Stack, alert, measures_of, unproved
 
-KEPT = (f"role {AGENT_ROLE} policy FirebreakRevokeOlderSessions", "ec2 snap-", "finding")
-"""What stays after a release by declaration."""
+ONCE = {
+    # the deny, and the cut-off of older sessions
+    Cloud.AWS: {"iam:PutRolePolicy": 2, "iam:UpdateAssumeRolePolicy": 1},
+    Cloud.AZURE: {
+        "Microsoft.Authorization/denyAssignments/write": 2,
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/delete": 1,
+    },
+}
+"""How often one containment makes some calls with effect."""
+
+PROVED_FIRST_ONLY = {
+    # No session from before can be had of a role that is blocked already, and without one nothing is proved.
+    Cloud.AWS: {"aws.deny-all", "aws.revoke-sessions"},
+    Cloud.AZURE: {"azure.remove-role-assignments"},
+}
+STANDING = {
+    Cloud.AWS: {"aws.deny-all", "aws.block-assume-role", "aws.reject-model-package"},
+    Cloud.AZURE: {"azure.deny-assignment", "azure.remove-federated-credentials", "azure.archive-model"},
+}
 
 
 def test_alerts_at_the_same_moment_are_one_run_with_all_of_them_on_record(fresh_stack: Stack) -> None:
@@ -21,9 +37,8 @@ def test_alerts_at_the_same_moment_are_one_run_with_all_of_them_on_record(fresh_
     document = fresh_stack.ended(started[0])
     assert document.verdict is Verdict.CONTAINED, unproved(document)
     assert document.alerts == 3
-    effects = fresh_stack.effects(before, fresh_stack.sample.workload_account)
-    assert effects.count("iam:PutRolePolicy") == 2  # the deny, and the cut-off of older sessions
-    assert effects.count("iam:UpdateAssumeRolePolicy") == 1
+    effects, once = fresh_stack.effects(before), ONCE[fresh_stack.cloud]
+    assert {name: effects.count(name) for name in once} == once
 
 
 def test_a_later_alert_from_the_command_line_joins_the_run_and_says_so(fresh_stack: Stack) -> None:
@@ -49,30 +64,23 @@ def test_a_later_alert_from_the_command_line_joins_the_run_and_says_so(fresh_sta
 
 def test_contained_twice_it_is_released_to_the_state_from_before_the_first_time(fresh_stack: Stack) -> None:
     fresh_stack.edit(budgets={"identity_revoke": 6})
-    estate = Estate(fresh_stack.sandbox)
-    original = estate.describe()
+    scene = fresh_stack.scene
+    original = scene.describe()
     first = fresh_stack.start()
     assert fresh_stack.ended(first).verdict is Verdict.CONTAINED
     second = fresh_stack.start()
     waiting = fresh_stack.settled(second)
     assert second.incident_id != first.incident_id
     assert any(f"still contained from {first.incident_id}" in note for note in waiting.notes)
-    # No session from before can be had of a role that is blocked already, and without one nothing is proved.
-    assert {name.split()[0] for name, why in unproved(waiting).items() if why} == {
-        "aws.deny-all",
-        "aws.revoke-sessions",
-    }
+    held_back = {name.split()[0] for name, why in unproved(waiting).items() if why}
+    assert held_back == PROVED_FIRST_ONLY[fresh_stack.cloud]
     fresh_stack.decide(second.incident_id, "proceed", reason="proved by the first incident")
     document = fresh_stack.ended(second)
     assert document.verdict is Verdict.PARTIALLY_CONTAINED
     assert [phase.verdict for phase in document.phases[1:]] == [Verdict.CONTAINED] * 3
     standing = {m.name for m in measures_of(document) if m.change == "already in place"}
-    assert {"aws.deny-all", "aws.block-assume-role", "aws.reject-model-package"} <= standing
+    assert STANDING[fresh_stack.cloud] <= standing
     released = fresh_stack.release(second.incident_id)
     assert released.verdict is Verdict.RELEASED, unproved(released)
-    left = differences(original, estate.describe())
-    # Lambda keeps an interface of a function that has run: the canary's.
-    canarys = {name for name, (_, after) in left.items() if "AWS Lambda VPC ENI" in str(after)}
-    assert {
-        name: change for name, change in left.items() if name not in canarys and not name.startswith(KEPT)
-    } == {}
+    left = differences(original, scene.describe())
+    assert {name: change for name, change in left.items() if not scene.is_kept(name, *change)} == {}

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
 from firebreak.devserver import DevServer
 from firebreak.measure import measures
 from firebreak.model import Cloud
+from tests.e2e.scene import Made, Scene
 from tests.e2e.stack import Command, Stack, running_stack
 
 CONTRACT = {
@@ -36,13 +36,26 @@ PHASE = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "de
 FINDING = {"holds", "method", "observed", "observed_at", "detail"}
 
 
+STORE = {
+    Cloud.AWS: "s3://firebreak-evidence-",
+    Cloud.AZURE: "https://fbevidence.blob.core.windows.net/evidence/incidents/",
+}
+NO_OCCASION = {
+    # The sample agent runs as a role; the user of the variants is contained in test_targets_aws.
+    Cloud.AWS: {"aws.disable-access-keys"},
+    Cloud.AZURE: set[str](),
+}
+"""Measures that the sample agent gives no occasion for."""
+
+
 @dataclass(frozen=True)
 class Contained:
     """What one containment of the living agent left to look at."""
 
+    stack: Stack
     command: Command
     channels: dict[str, dict[str, Any]]
-    calls: list[dict[str, Any]]
+    calls: list[Made]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -54,9 +67,9 @@ class Contained:
 
 @pytest.fixture(scope="module")
 def contained(
-    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
+    scene: Scene, server: DevServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Contained]:
-    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack")) as stack:
+    with running_stack(scene, server, tmp_path_factory.mktemp("stack")) as stack:
         yield containment_of(stack)
 
 
@@ -66,7 +79,7 @@ def containment_of(stack: Stack) -> Contained:
         command = stack.cli("contain", stack.workload_id, "--reason", "exfiltration", "--wait", "--json")
         assert command.code == 0, f"{command.err}\n{command.out}"
         channels = rogue.attempted_after(command.document["contained_at"])
-    return Contained(command, channels, stack.sandbox.calls(before).calls)
+    return Contained(stack, command, channels, stack.scene.calls(before))
 
 
 def moment(text: str) -> datetime:
@@ -82,12 +95,12 @@ def test_it_exits_with_0_and_prints_one_json_document(contained: Contained) -> N
 def test_the_document_has_every_field_of_the_contract(contained: Contained) -> None:
     document = contained.document
     assert set(document) >= CONTRACT
-    assert document["workload_id"] == "support-rag-agent"
-    assert (document["cloud"], document["mode"]) == ("aws", "live")
+    assert document["workload_id"] == contained.stack.workload_id
+    assert (document["cloud"], document["mode"]) == (contained.stack.cloud.value, "live")
     assert document["target_seconds"] == 900
     assert document["within_target"] is True
     assert set(document["evidence"]) == {"uri", "manifest_sha256"}
-    assert document["evidence"]["uri"].startswith("s3://firebreak-evidence-")
+    assert document["evidence"]["uri"].startswith(STORE[contained.stack.cloud])
     for phase in document["phases"]:
         assert set(phase) >= PHASE
         for measure in phase["measures"]:
@@ -123,9 +136,8 @@ def test_every_measure_has_findings_and_all_of_them_hold(contained: Contained) -
         assert all(f["holds"] and not f["inconclusive"] for f in measure["findings"]), measure
         assert measure["change"] in {"applied", "already in place"}
     ran = {(phase, measure["name"]) for phase, measure in found}
-    registered = {(int(m.phase), m.name) for m in measures(Cloud.AWS)}
-    # The sample agent runs as a role; the user of the variants is contained in test_targets.
-    assert registered - ran == {(1, "aws.disable-access-keys")}
+    registered = {(int(m.phase), m.name) for m in measures(contained.stack.cloud)}
+    assert {name for _, name in registered - ran} == NO_OCCASION[contained.stack.cloud]
 
 
 def test_identity_isolation_and_freeze_are_proved_by_live_probes_and_flow_logs(contained: Contained) -> None:
@@ -152,7 +164,13 @@ def test_every_channel_of_the_rogue_agent_worked_before_and_died_before_its_phas
 
 
 def test_the_workload_account_is_changed_by_the_responder_alone(contained: Contained) -> None:
-    ours = [c for c in contained.calls if "assumed-role/firebreak-responder/" in c["principal_arn"]]
-    assert any(c["mutating"] and c["status"] < 400 for c in ours)
-    incident = contained.document["incident_id"]
-    assert {c["principal_arn"].rsplit("/", 1)[-1] for c in ours} == {f"firebreak-{incident}"}
+    incident, account = contained.document["incident_id"], contained.stack.sample.workload_account
+    changed = [c for c in contained.calls if c.account == account and c.raw["mutating"] and c.succeeded]
+    ours = [c for c in changed if "firebreak" in c.who]
+    assert ours
+    if contained.stack.cloud is Cloud.AWS:  # the session is named after the incident
+        assert {c.who.partition("assumed-role/")[2] for c in ours} == {
+            f"firebreak-responder/firebreak-{incident}"
+        }
+    else:
+        assert {c.who for c in ours} == {"firebreak-responder"}

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from firebreak import start
-from firebreak.model import Phase, Verdict
+from firebreak.model import Cloud, Phase, Verdict
 from firebreak.record import RunStatus
-from tests.e2e.estate import Estate, differences
+from tests.e2e.estate import differences
 from tests.e2e.stack import Stack, measures_of, unproved
 
 PROPAGATION = 20.0
-THROTTLED = frozenset(
-    {"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown", "TooManyRequestsException"}
-)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call that the cloud refuses for good."""
+
+    call: str
+    fault: Mapping[str, str]
+
+    def begin(self, stack: Stack) -> None:
+        """Refuse it from now on."""
+        stack.sandbox.inject("denied", times=-1, **self.fault)
+
+
+IN_NETWORK = {
+    Cloud.AWS: Refusal("sns:SetTopicAttributes", {"service": "sns", "operation": "SetTopicAttributes"}),
+    Cloud.AZURE: Refusal(
+        "Microsoft.ServiceBus/namespaces/topics/write",
+        {"operation": "Microsoft.ServiceBus/namespaces/topics/write"},
+    ),
+}
+_FEDERATED = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/delete"
+IN_IDENTITY = {
+    Cloud.AWS: Refusal(
+        "iam:UpdateAssumeRolePolicy", {"service": "iam", "operation": "UpdateAssumeRolePolicy"}
+    ),
+    Cloud.AZURE: Refusal(_FEDERATED, {"operation": _FEDERATED}),
+}
 
 
 def phase_of(document: RunStatus, phase: Phase) -> Any:
@@ -26,8 +53,8 @@ def phase_of(document: RunStatus, phase: Phase) -> Any:
 
 @pytest.fixture
 def refusing_topic(fresh_stack: Stack) -> tuple[Stack, RunStatus]:
-    """A run that waits for a decision: the responder may not write the topic's policy."""
-    fresh_stack.sandbox.inject("denied", service="sns", operation="SetTopicAttributes", times=-1)
+    """A run that waits for a decision: the responder may not change the topic."""
+    IN_NETWORK[fresh_stack.cloud].begin(fresh_stack)
     return fresh_stack, fresh_stack.contain()
 
 
@@ -37,17 +64,14 @@ def test_every_call_throttled_once_and_failed_once(fresh_stack: Stack) -> None:
     fresh_stack.sandbox.inject("error503", once_per_operation=True)
     document = fresh_stack.contain()
     assert document.verdict is Verdict.CONTAINED, unproved(document)
-    struck: Counter[tuple[str, str]] = Counter()
-    called = set()
-    for call in fresh_stack.sandbox.calls(since).calls:
-        name = (call["service"], call["operation"])
-        called.add(name)
-        struck[name] += call["error_code"] in THROTTLED or call["status"] == 503
-    assert {name for name in called if struck[name] == 0} == set(), "calls that never met a fault"
+    struck: Counter[str] = Counter()
+    for call in fresh_stack.scene.calls(since):
+        struck[call.name] += call.error in fresh_stack.scene.throttles or call.status == 503
+    assert {name for name, times in struck.items() if times == 0} == set(), "calls that never met a fault"
 
 
 def test_slow_identity_is_waited_for_and_proved_no_sooner(fresh_stack: Stack) -> None:
-    fresh_stack.sandbox.configure(iam_propagation_seconds=PROPAGATION)
+    fresh_stack.scene.slow_identity(PROPAGATION)
     with fresh_stack.rogue() as rogue:
         started = fresh_stack.start()
         document = fresh_stack.until(started, lambda d: d.phases[1].started_at is not None)
@@ -74,16 +98,16 @@ def test_one_measure_refused_for_good_holds_the_gate_and_reverts_nothing(
     assert document.awaiting.phase is Phase.NETWORK_ISOLATE
     assert document.verdict is not Verdict.CONTAINED
     topic = failed_measure(document)
-    assert "AccessDenied" in topic.error or "AuthorizationError" in topic.error
+    assert any(code in topic.error for code in stack.scene.denials)
     siblings = [m for m in phase_of(document, Phase.NETWORK_ISOLATE).measures if m is not topic]
     assert {m.verdict for m in siblings} == {Verdict.CONTAINED}
     assert phase_of(document, Phase.ARTIFACT_FREEZE).started_at is None
 
-    before, since = Estate(stack.sandbox).describe(), stack.seq()
+    before, since = stack.scene.describe(), stack.seq()
     again = retried(stack, document)
     assert again.awaiting is not None
-    assert "SetTopicAttributes" not in " ".join(stack.effects(since, stack.sample.workload_account))
-    assert unrelated(differences(before, Estate(stack.sandbox).describe())) == {}
+    assert IN_NETWORK[stack.cloud].call not in stack.effects(since)
+    assert unrelated(differences(before, stack.scene.describe())) == {}
 
     stack.sandbox.clear_faults()
     contained = retried(stack, document)
@@ -107,17 +131,17 @@ def test_proceeding_is_a_deviation_in_somebodys_name(refusing_topic: tuple[Stack
 
 def test_stopping_leaves_contained_what_is_contained(fresh_stack: Stack) -> None:
     stack = fresh_stack
-    stack.sandbox.inject("denied", service="iam", operation="UpdateAssumeRolePolicy", times=-1)
+    IN_IDENTITY[stack.cloud].begin(stack)
     document = stack.contain()
     assert document.awaiting is not None
     assert document.awaiting.phase is Phase.IDENTITY_REVOKE
-    before, since = Estate(stack.sandbox).describe(), stack.seq()
+    before, since = stack.scene.describe(), stack.seq()
     stack.decide(document.incident_id, "stop", by="dana", reason="handled by hand")
     ended = finished(stack, document)
     assert ended.verdict is not Verdict.CONTAINED
     assert stack.cli("status", document.incident_id, "--json").code == 3
-    assert stack.effects(since, stack.sample.workload_account) == []
-    assert differences(before, Estate(stack.sandbox).describe()) == {}
+    assert stack.effects(since) == []
+    assert differences(before, stack.scene.describe()) == {}
     assert all(p.started_at is None for p in ended.phases[1:])
     assert ended.evidence is not None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,17 +9,21 @@ from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.sample.clients import trust
+from drills.sandbox.azure.sample.accounts import WORKLOAD_ACCOUNT
 from firebreak import inventory, start
 from firebreak.devserver import DevServer
 from firebreak.measure import Measure, measures
 from firebreak.model import Change, Cloud, Phase, State, Target, Verdict, Workload
 from firebreak.record import RunStatus
+from tests.e2e import aws, azure
+from tests.e2e.leaks import leaking
+from tests.e2e.scene import CLOUDS
+from tests.e2e.scenes import scene_of
 from tests.e2e.stack import Stack, measures_of, running_stack, unproved
 from tests.hollow import hollowed
 
-KINDS = measures(Cloud.AWS)
+KINDS = [kind for cloud in CLOUDS for kind in measures(cloud)]
 DECLARABLE = ("identities", "network", "artifacts", "evidence_sources")
 """Groups whose absence has to be declared."""
 BUDGET = 4
@@ -30,9 +32,14 @@ BUDGET = 4
 
 @pytest.fixture
 def variants(
-    sandbox: SandboxClient, server: DevServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    kind: type[Measure[Any]],
+    server: DevServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    with running_stack(sandbox, server, tmp_path_factory.mktemp("stack"), variants=True) as running:
+    """The sample agent and the variants of the measure's cloud."""
+    scene = scene_of(kind.cloud, request)
+    with running_stack(scene, server, tmp_path_factory.mktemp("stack"), variants=True) as running:
         yield running
 
 
@@ -54,15 +61,24 @@ def lying(kind: type[Measure[Any]]) -> Callable[[Any, Target, State], Change]:
 BESIDES = {"aws.open-investigation": ("identities",)}
 """What a measure needs beside its own targets: somebody to investigate."""
 
+MACHINES = frozenset({"ec2-instance", "virtual-machine"})
+
 
 def reduced(stack: Stack, workload_id: str, *groups: str) -> dict[str, Any]:
     """The fields that leave a workload with some groups of its parts."""
     entry = stack.entry(workload_id)
-    instances = [each["ref"] for each in entry.get("network", []) if each["kind"] == "ec2-instance"]
-    own = [{**each, "used_by": instances} if instances else each for each in entry["identities"]]
+    machines = [each["ref"] for each in entry.get("network", []) if each["kind"] in MACHINES]
+    own = [used_by(each, machines) for each in entry["identities"]]
     without = {each: "left out by the test" for each in DECLARABLE if each not in groups}
     rest = dict.fromkeys(each for each in inventory.GROUPS if each not in groups)
     return {"identities": own, "without": without, **rest}
+
+
+def used_by(identity: dict[str, Any], machines: list[str]) -> dict[str, Any]:
+    """The identity with the machines that it is on, which the workload no longer declares."""
+    if not machines or identity["kind"] == "ai-account":
+        return identity
+    return {**identity, "used_by": [*identity.get("used_by", ()), *machines]}
 
 
 def group_of(kind: type[Measure[Any]], workload: Workload) -> str:
@@ -120,14 +136,20 @@ def assert_not_contained(document: RunStatus, phase: Phase) -> None:
     assert "riley accepted the risk" in " ".join(judged.deviations)
 
 
-@pytest.mark.parametrize(
-    "probes",
-    [
-        pytest.param([], id="no-probe-declared"),
-        pytest.param([{"service": "ec2", "operation": "DescribeInstances"}], id="never-allowed"),
-    ],
-)
-def test_a_session_that_never_worked_proves_nothing(fresh_stack: Stack, probes: list[dict[str, str]]) -> None:
+FORBIDDEN = {
+    Cloud.AWS: {"service": "ec2", "operation": "DescribeInstances"},
+    Cloud.AZURE: {
+        "url": f"https://management.azure.com/subscriptions/{WORKLOAD_ACCOUNT}?api-version=2022-12-01"
+    },
+}
+"""A probe that the sample agent was never allowed."""
+PROVED_BY_SESSION = {Cloud.AWS: "aws.deny-all", Cloud.AZURE: "azure.remove-role-assignments"}
+PROVED_BY_ISSUE = {Cloud.AWS: "aws.block-assume-role", Cloud.AZURE: "azure.disable-service-principal"}
+
+
+@pytest.mark.parametrize("declared", ["no-probe-declared", "never-allowed"])
+def test_a_session_that_never_worked_proves_nothing(fresh_stack: Stack, declared: str) -> None:
+    probes = [FORBIDDEN[fresh_stack.cloud]] if declared == "never-allowed" else []
     changed = reduced(fresh_stack, fresh_stack.workload_id, "identities")
     changed["identities"] = [{**changed["identities"][0], "probes": probes}]
     with fresh_stack.edited(**changed, budgets={"identity_revoke": BUDGET}):
@@ -137,71 +159,62 @@ def test_a_session_that_never_worked_proves_nothing(fresh_stack: Stack, probes: 
         document = fresh_stack.ended(started)
     assert waiting.awaiting is not None
     assert document.verdict is not Verdict.CONTAINED
-    (deny,) = [m for m in measures_of(document) if m.name == "aws.deny-all"]
+    (deny,) = [m for m in measures_of(document) if m.name == PROVED_BY_SESSION[fresh_stack.cloud]]
     assert deny.verdict is Verdict.UNPROVEN
     assert deny.change == "applied"
     assert any(finding.inconclusive for finding in deny.findings)
     assert not any(finding.holds and finding.method == "live_probe" for finding in deny.findings)
 
 
-def test_a_role_that_nobody_could_assume_before_is_not_proved_by_a_refusal(fresh_stack: Stack) -> None:
-    iam = fresh_stack.admin("iam")
-    role = fresh_stack.entry()["identities"][0]["ref"].rsplit("/", 1)[-1]
-    by_ec2_alone = trust({"Service": "ec2.amazonaws.com"})
-    iam.update_assume_role_policy(RoleName=role, PolicyDocument=by_ec2_alone)
+def test_an_identity_that_nobody_could_become_before_is_not_proved_by_a_refusal(fresh_stack: Stack) -> None:
     changed = reduced(fresh_stack, fresh_stack.workload_id, "identities")
+    changed["identities"] = [closed(fresh_stack, changed["identities"][0])]
     with fresh_stack.edited(**changed, budgets={"identity_revoke": BUDGET}):
         document = fresh_stack.contain()
     assert document.awaiting is not None
     assert document.awaiting.phase is Phase.IDENTITY_REVOKE
-    (blocked,) = [m for m in measures_of(document) if m.name == "aws.block-assume-role"]
+    (blocked,) = [m for m in measures_of(document) if m.name == PROVED_BY_ISSUE[fresh_stack.cloud]]
     assert blocked.verdict is Verdict.UNPROVEN
     assert any(finding.inconclusive for finding in blocked.findings)
 
 
-@contextmanager
-def leaking(stack: Stack, interface: str) -> Iterator[None]:
-    """Flow log records of accepted traffic at an interface, each beginning as it is written."""
-    group = next(e["ref"] for e in stack.entry()["network"] if e["kind"] == "flow-log").partition(
-        "log-group:"
-    )[2]
-    logs, stop = stack.admin("logs"), threading.Event()
-    stream = f"{interface}-all"
-    known = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=stream)["logStreams"]
-    if not known:
-        logs.create_log_stream(logGroupName=group, logStreamName=stream)
-
-    def leak() -> None:
-        while not stop.wait(0.2):
-            at = time.time()
-            text = (
-                f"2 {stack.sample.workload_account} {interface} 10.42.1.10 198.51.100.10 49152 443 6 "
-                f"10 8400 {int(at)} {int(at) + 1} ACCEPT OK"
-            )
-            event = {"timestamp": int(at * 1000), "message": text}
-            logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
-
-    thread = threading.Thread(target=leak)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def closed(stack: Stack, identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity after nobody that Firebreak knows can become it any more."""
+    if stack.cloud is Cloud.AZURE:
+        probe = f"{identity['ref']}/federatedIdentityCredentials/firebreak-probe"
+        azure.admin(stack).arm("DELETE", probe, "2024-11-30")
+        return {name: value for name, value in identity.items() if name != "probe_vm"}
+    role = identity["ref"].rsplit("/", 1)[-1]
+    by_ec2_alone = trust({"Service": "ec2.amazonaws.com"})
+    iam = aws.admin(stack).client("iam")
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=by_ec2_alone)
+    return identity
 
 
-def test_accepted_traffic_after_isolation_in_the_flow_logs_is_no_isolation(fresh_stack: Stack) -> None:
-    instance = next(e["ref"] for e in fresh_stack.entry()["network"] if e["kind"] == "ec2-instance")
-    own = [{"Name": "attachment.instance-id", "Values": [instance]}]
-    (first, second) = fresh_stack.admin("ec2").describe_network_interfaces(Filters=own)["NetworkInterfaces"]
-    changed = reduced(fresh_stack, fresh_stack.workload_id, "network")
+def test_traffic_after_isolation_in_the_flow_logs_is_no_isolation(fresh_stack: Stack) -> None:
+    (first, second) = interfaces(fresh_stack)
+    changed = reduced(fresh_stack, fresh_stack.workload_id, "network", "evidence_sources")
     changed["budgets"] = {"network_isolate": 15}
-    with fresh_stack.edited(**changed), leaking(fresh_stack, first["NetworkInterfaceId"]):
+    with fresh_stack.edited(**changed), leaking(fresh_stack, first):
         document = fresh_stack.contain()
     assert document.verdict is not Verdict.CONTAINED
+    quarantine = QUARANTINE[fresh_stack.cloud]
     held_back = unproved(document)
-    leaky = f"aws.quarantine-security-group {first['NetworkInterfaceId']}"
-    tight = f"aws.quarantine-security-group {second['NetworkInterfaceId']}"
-    assert leaky in held_back
-    assert "traffic" in held_back[leaky]
-    assert tight not in held_back
+    assert f"{quarantine} {first}" in held_back
+    assert LEAK_SEEN[fresh_stack.cloud] in held_back[f"{quarantine} {first}"]
+    assert f"{quarantine} {second}" not in held_back
+
+
+QUARANTINE = {Cloud.AWS: "aws.quarantine-security-group", Cloud.AZURE: "azure.quarantine-nsg"}
+LEAK_SEEN = {Cloud.AWS: "traffic", Cloud.AZURE: "flow logs: no record of the canary's denial yet"}
+
+
+def interfaces(stack: Stack) -> list[str]:
+    """The interfaces of the sample agent's machine."""
+    machine = next(each["ref"] for each in stack.entry()["network"] if each["kind"] in MACHINES)
+    if stack.cloud is Cloud.AZURE:
+        found = azure.admin(stack).arm("GET", machine, "2024-11-01")
+        return [each["id"] for each in found["properties"]["networkProfile"]["networkInterfaces"]]
+    own = [{"Name": "attachment.instance-id", "Values": [machine]}]
+    found = aws.admin(stack).client("ec2").describe_network_interfaces(Filters=own)
+    return [each["NetworkInterfaceId"] for each in found["NetworkInterfaces"]]

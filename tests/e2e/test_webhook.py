@@ -20,7 +20,7 @@ from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import verify
 from firebreak.model import Verdict, Workload
 from firebreak.start import Started
-from tests.e2e.keys import export_public_key
+from tests.e2e.aws import AwsScene, export_public_key
 from tests.e2e.stack import Stack, running_stack, unproved
 from tests.firebreak.web.hooks import UNKNOWN, Hooks, hooks_on, ids_of, payload, senders, sent, sources_file
 from tests.firebreak.web.senders import Keys, Sent
@@ -67,7 +67,7 @@ def hooked(
 ) -> Iterator[Hooked]:
     folder = tmp_path_factory.mktemp("hooked")
     web = {"FIREBREAK_WEB__TRUSTED_PROXIES": '["10.9.8.7/32"]', "FIREBREAK_WEB__ANSWER_SECONDS": "30"}
-    with running_stack(sandbox, server, folder, copies=len(CASES), settings=web) as stack:
+    with running_stack(AwsScene(sandbox), server, folder, copies=len(CASES), settings=web) as stack:
         sources = sources_file(folder, keys, "*")
         yield Hooked(stack, hooks_on(stack.client, stack.settings, keys, sources), folder)
 

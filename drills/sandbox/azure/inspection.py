@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from drills.sandbox.azure import cosmosdata
+from drills.sandbox.azure import cosmosdata, pim
 from drills.sandbox.azure.control import ControlRequest, route
 from drills.sandbox.azure.devops import projects
 from drills.sandbox.azure.directory import directory
@@ -34,9 +34,17 @@ def _resources() -> Named:
 
 
 def _authorization() -> Named:
-    for kind, held in (("role", role_assignments), ("deny", deny_assignments)):
-        for each in held.values():
-            yield f"{kind} {each.id}", {"scope": each.scope, "properties": each.properties}
+    for each in role_assignments.values():
+        shown = {"scope": each.scope, "properties": each.properties}
+        end = pim.end_of(each)
+        if end is None:
+            yield f"role {each.id}", shown
+        else:
+            # the service names each activation anew
+            role = each.properties["roleDefinitionId"].rsplit("/", 1)[-1]
+            yield f"activation {each.properties['principalId']} {role} {each.scope}", {**shown, "end": end}
+    for each in deny_assignments.values():
+        yield f"deny {each.id}", {"scope": each.scope, "properties": each.properties}
     for name, definition in custom_roles.items():
         yield f"definition {name}", definition
 

@@ -123,6 +123,11 @@ def list_instances(call: Call) -> JsonObject:
     return paging.page(call, (_instance(one) for one in found))
 
 
+def end_of(assignment: Assignment) -> str | None:
+    """Return when an activated assignment ends; None for one that is not activated."""
+    return _ends.get(assignment.name.lower())
+
+
 def expire() -> None:
     """End the assignments whose time is over; called before each request."""
     for name, end in list(_ends.items()):

@@ -108,7 +108,7 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
         return contents.state()
 
     def apply(self, target: Target, state: State) -> Change:
-        """Try the canary while that still works, then lock: tags, manifests, and the repository last."""
+        """Try the canary while that still works, then lock: the repository, its manifests, its tags."""
         repository, marks = self._repository(target), self._marks(target)
         marked = marks.add("open" if state.values["repository"]["writeEnabled"] else "locked")
         before = Contents.of(repository)
@@ -224,7 +224,13 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
         repository.push(_CANARY, body)
 
     def _lock(self, repository: Repository) -> bool:
-        """Lock what is not locked; True where that was anything."""
+        """Lock what is not locked; True where that was anything.
+
+        The repository comes first: from then on nothing in it appears or goes between listing and locking.
+        """
+        whole = repository.attributes() != LOCKED
+        if whole:
+            repository.set("", LOCKED)
         contents = Contents.of(repository)
         places = contents.places()
         if contents.canary:
@@ -232,10 +238,7 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
             places = {f"_manifests/{contents.canary}": canary, **places}
         free = [place for place, flags in places.items() if flags != LOCKED]
         each_of(lambda place: repository.set(place, LOCKED), free)
-        if contents.repository != LOCKED:
-            repository.set("", LOCKED)
-            free.append("")
-        return bool(free)
+        return whole or bool(free)
 
     def _remove_canary(self, repository: Repository, contents: Contents) -> None:
         if not contents.canary:
