@@ -18,11 +18,13 @@ from temporalio.client import Client
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer, dev_server
+from firebreak.model import Consent
 from firebreak.policy.rules import Person
 from firebreak.settings import Settings, WebSettings
 from firebreak.web.server import listening
 from tests.browser.chromium import PATIENCE, Browser
 from tests.firebreak.web.house import House, house_on, provider
+from tests.workflows.script import Script, standard
 from tests.workflows.stage import stage_on
 
 T = TypeVar("T")
@@ -54,6 +56,11 @@ class Site:
     url: str
     house: House
     loop: Loop
+
+    @staticmethod
+    def asking(consent: Consent) -> Script:
+        """A standard run that waits for people first."""
+        return Script(standard(), consent=consent)
 
     def enter(self, browser: Browser, person: Person) -> None:
         """Let a person be logged in, as the identity provider's answer would."""

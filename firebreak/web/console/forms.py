@@ -95,7 +95,15 @@ async def _done(
     except ForbiddenError:
         raise
     except (UsageError, GuardError) as error:
-        return _asked(visit, await ask(), error, reason)
+        return _asked(visit, await _again(ask, error), error, reason)
+
+
+async def _again(ask: Callable[[], Awaitable[Question]], error: FirebreakError) -> Question:
+    """The question once more, or the error where it cannot be asked any more."""
+    try:
+        return await ask()
+    except GuardError as gone:
+        raise error from gone
 
 
 def _asked(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from firebreak.record import MeasureStatus, RunStatus
 
-ROW = 34
+ROW = 31
 TOP = 20
-COLUMNS = (4, 150, 366)
+COLUMNS = (2, 106, 290)
 """Left edges of workload, targets and others."""
-BOXES = (112, 182, 150)
+BOXES = (84, 158, 128)
 SHOWN = 8
 """Targets that nobody shares are counted beyond that many; shared ones are always drawn."""
-LETTERS = (15, 25, 20)
+LETTERS = (10, 21, 17)
 """As many as a box holds; the list below the graph has the whole words."""
 
 
@@ -52,7 +52,7 @@ class Graph:
     shared: tuple[tuple[str, tuple[str, ...]], ...]
     """Target and who else uses it."""
     targets: int
-    width: int = COLUMNS[2] + BOXES[2] + 4
+    width: int = COLUMNS[2] + BOXES[2] + 2
 
 
 def graph(status: RunStatus) -> Graph:
@@ -101,5 +101,5 @@ def _node(column: int, y: int, title: str, look: str) -> Node:
 
 
 def _edge(column: int, start: int, end: int, *, shared: bool) -> Edge:
-    middle = (ROW - 8) // 2
+    middle = 13
     return Edge(COLUMNS[column] + BOXES[column], start + middle, COLUMNS[column + 1], end + middle, shared)

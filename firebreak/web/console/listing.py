@@ -35,17 +35,17 @@ class Listing:
         """The incidents of these workloads, newest first."""
         seen = set(visible)
         releases = {run.incident_id: run for run in self.runs if run.kind == "release"}
-        return [
+        found = [
             Row(run, releases.get(run.incident_id))
             for run in self.runs
             if run.kind == "containment" and run.workload_id in seen
         ]
+        return sorted(found, key=lambda row: row.containment.started_at, reverse=True)
 
     def last_of(self, workload_id: str) -> RunSummary | None:
         """The newest containment of a workload."""
-        return next(
-            (run for run in self.runs if run.kind == "containment" and run.workload_id == workload_id), None
-        )
+        own = [run for run in self.runs if run.kind == "containment" and run.workload_id == workload_id]
+        return max(own, key=lambda run: run.started_at, default=None)
 
 
 def listing(operations: Operations) -> Callable[[], Awaitable[Listing]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import threading
@@ -35,6 +36,7 @@ from tests.workflows.script import Act, Script, standard
 from tests.workflows.scripted import Recording
 from tests.workflows.stage import Stage, until
 
+HOUSES = itertools.count()
 CLIENT_ID, AUDIENCE = "firebreak-console", "api://firebreak"
 ROLES = {
     "fb-view": ("viewer",),
@@ -201,7 +203,8 @@ class House:
 def house_on(client: Client, stage: Stage, folder: Path, made: Provider, **console: Any) -> House:
     """A house whose front door is the provider's."""
     inventory = folder / "workloads.yaml"
-    workloads = [agent(number) for number in range(1000, 1100)]
+    first = 1000 + 100 * next(HOUSES)  # houses on one server share no workload, and so no run
+    workloads = [agent(number) for number in range(first, first + 100)]
     inventory.write_text(json.dumps({"version": 1, "workloads": workloads}), encoding="utf-8")
     oidc = {"issuer": made.url, "client_id": CLIENT_ID, "api_audience": AUDIENCE, "role_map": ROLES}
     settings = Settings(

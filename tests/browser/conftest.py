@@ -1,0 +1,37 @@
+"""Real browsers in front of a real server; skipped only where no Chromium is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.browser.chromium import Browser, browsers, missing
+from tests.browser.site import Site, site
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Browser]]:
+    """Opens browsers, each with a profile of its own."""
+    if why := missing():
+        pytest.skip(why)
+    with browsers(tmp_path_factory.mktemp("chromium") / "chromedriver.log") as open_one:
+        yield open_one
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A console on loopback with scripted containments."""
+    if why := missing():
+        pytest.skip(why)
+    links = {"ada": "token-of-ada-0123456789", "ben": "token-of-ben-0123456789"}
+    with site(tmp_path_factory.mktemp("site"), one_time_logins=links) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(opened: Callable[[], Browser]) -> Iterator[Browser]:
+    """One browser, whose page may complain of nothing."""
+    made = opened()
+    yield made
+    assert made.complaints() == []
