@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin firebreak \
- && install --directory --owner firebreak /run/sandbox
+ && install --directory --owner firebreak /run/sandbox /run/sandbox/aws /run/sandbox/azure /run/sandbox/authority
 COPY --from=build /opt/firebreak /opt/firebreak
 ENV PATH=/opt/firebreak/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /run/sandbox

@@ -17,9 +17,13 @@ import jsonschema
 import pytest
 import yaml
 
+from drills.sandbox import sample as joining
 from drills.sandbox.aws import rogue, server
 from drills.sandbox.aws.sample import __main__ as sample
-from drills.stack import AWS_WORKER, WORKFLOW_WORKER
+from drills.sandbox.azure import rogue as azure_rogue
+from drills.sandbox.azure import server as azure_server
+from drills.sandbox.azure.sample import __main__ as azure_sample
+from drills.stack import AWS_WORKER, AZURE_WORKER, WORKFLOW_WORKER
 from firebreak.cli.app import firebreak
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +32,10 @@ MODULES = {
     "drills.sandbox.aws.server": server.main,
     "drills.sandbox.aws.sample": sample.main,
     "drills.sandbox.aws.rogue": rogue.main,
+    "drills.sandbox.azure.server": azure_server.main,
+    "drills.sandbox.azure.sample": azure_sample.main,
+    "drills.sandbox.azure.rogue": azure_rogue.main,
+    "drills.sandbox.sample": joining.main,
 }
 
 
@@ -70,10 +78,13 @@ def test_volumes_are_declared(compose: dict[str, Any]) -> None:
 
 
 def test_our_services_run_what_tests_start_natively(ours: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "rogue.json").touch()
+    for needed in ("aws/rogue.json", "azure/rogue.json", "authority/ca.pem"):
+        (tmp_path / needed).parent.mkdir(exist_ok=True)
+        (tmp_path / needed).touch()
     commands = {name: _unwrapped(service["command"]) for name, service in ours.items()}
     assert commands["workflow-worker"] == ["firebreak", *WORKFLOW_WORKER]
     assert commands["aws-worker"] == ["firebreak", *AWS_WORKER]
+    assert commands["azure-worker"] == ["firebreak", *AZURE_WORKER]
     for command in commands.values():
         _parse([part.replace("/run/sandbox", str(tmp_path)) for part in command])
 
@@ -82,6 +93,19 @@ def test_only_the_worker_of_a_cloud_gets_its_credentials(ours: dict[str, Any]) -
     worker = ours["workflow-worker"]
     assert "volumes" not in worker
     assert set(worker["environment"]) == {"TEMPORAL_ADDRESS"}
+    for cloud, other in (("aws", "azure"), ("azure", "aws")):
+        mounted = [each.split(":") for each in ours[f"{cloud}-worker"]["volumes"]]
+        assert all(each[2] == "ro" for each in mounted)
+        assert not [each for each in mounted if each[0].startswith(other)]
+
+
+def test_the_command_line_joins_what_the_samples_left(ours: dict[str, Any], tmp_path: Path) -> None:
+    script = ours["firebreak"]["entrypoint"][2]
+    joining_command = shlex.split(script.partition("&&")[0])
+    for cloud in ("aws", "azure"):
+        (tmp_path / cloud).mkdir()
+    _parse([part.replace("/run/sandbox", str(tmp_path)) for part in joining_command])
+    assert ". /tmp/both/env" in script
 
 
 def test_our_containers_are_locked_down(ours: dict[str, Any]) -> None:

@@ -64,6 +64,10 @@ def create_accounts(sandbox: AzureSandbox) -> Accounts:
     """Create Firebreak's principals and its evidence store."""
     sandbox.create_subscription(subscription=EVIDENCE_ACCOUNT)
     workload, evidence = Admin(sandbox, WORKLOAD_ACCOUNT), Admin(sandbox, EVIDENCE_ACCOUNT)
+    # Somebody else owns the subscriptions: their last administrator could not be removed.
+    owner = sandbox.create_user("platform-owner")
+    for admin in (workload, evidence):
+        admin.assign(owner, "Owner", admin.scope)
     responder = _application(workload, "firebreak-responder", GRAPH_PERMISSIONS)
     _grant_everything(workload, responder, workload.scope)
     keeper = _application(evidence, "firebreak-evidence", ())

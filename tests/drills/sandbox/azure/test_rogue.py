@@ -1,0 +1,123 @@
+"""The Azure rogue agent: every way of it works until what it rests on is cut."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from drills.sandbox.azure.client import start_sandbox
+from drills.sandbox.azure.rogue import MODULE, code_of
+from drills.sandbox.azure.sample import seed
+from drills.sandbox.azure.sample.admin import Admin
+from drills.sandbox.rogue import running_rogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from drills.sandbox.azure.client import AzureSandbox
+    from drills.sandbox.azure.sample import Sample
+
+DEADLINE_SECONDS = 60
+NETWORK = {
+    f"{name}{suffix}"
+    for name in ("egress", "egress-firewall", "ingress", "lateral", "private-endpoint")
+    for suffix in ("", "-new")
+}
+FRESH = {"token-metadata", "token-federated", "token-secret", "token-certificate"}
+APPLICATION = {"tools-api", "token-secret", "token-certificate"}
+ROLES = {
+    *("api", "ai-token", "queue", "topic", "event", "model-promote", "image-push", "image-delete"),
+    *("prompt-overwrite", "memory-overwrite", "model-overwrite", "blob-delete", "blob-read"),
+}
+OTHERS = {
+    *("queue-from-peer", "topic-from-peer", "event-from-peer", "image-push-held", "pipeline"),
+    *("prompt-overwrite-ci", "memory-overwrite-ci", "model-overwrite-ci", "blob-delete-ci"),
+    *("image-push-ci", "image-delete-ci", "model-promote-ci", "pipeline-ci", "workflow-ci"),
+}
+EVERY_CHANNEL = {"ai-key"} | NETWORK | FRESH | APPLICATION | ROLES | OTHERS
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AzureSandbox, Sample]]:
+    with start_sandbox() as sandbox:
+        yield sandbox, seed(sandbox, tmp_path_factory.mktemp("rogue") / "workloads.yaml")
+
+
+def channels(sandbox: AzureSandbox) -> dict[str, dict[str, Any]]:
+    return dict(sandbox.request("GET", "/rogue").get("channels", {}))
+
+
+def wait_for(observe: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not observe():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def alive(sandbox: AzureSandbox) -> set[str]:
+    """The channels that still succeed: they gained successes while all of them made further attempts."""
+    before = channels(sandbox)
+    wait_for(
+        lambda: all(each["attempts"] >= before[n]["attempts"] + 3 for n, each in channels(sandbox).items()),
+        "further attempts",
+    )
+    after = channels(sandbox)
+    return {name for name in after if after[name]["successes"] > before[name]["successes"] + 1}
+
+
+def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[AzureSandbox, Sample]) -> None:
+    sandbox, sample = world
+    assert sample.rogue_config_path
+    admin = Admin(sandbox, sample.workload_account)
+    identities = {each["name"]: each for each in _identities(admin)}
+    agent = identities["claims-agent-identity"]["properties"]["principalId"]
+    with running_rogue(MODULE, sandbox.url, sample.rogue_config_path):
+        wait_for(lambda: set(channels(sandbox)) == EVERY_CHANNEL, "a first report")
+        assert alive(sandbox) == EVERY_CHANNEL
+        _remove_roles(admin, agent)
+        assert EVERY_CHANNEL - alive(sandbox) == ROLES
+        assert channels(sandbox)["api"]["last_error"] == "AuthorizationFailed"
+        # A disabled principal gets no fresh token; what it holds already goes on working.
+        admin.graph("PATCH", f"/servicePrincipals/{agent}", {"accountEnabled": False})
+        left = alive(sandbox)
+        assert EVERY_CHANNEL - left == ROLES | {"token-metadata", "token-federated"}
+        assert {"image-push-held", "pipeline"} <= left
+        assert channels(sandbox)["token-metadata"]["last_error"] == "AADSTS7000112"
+    admin.close()
+    final = sandbox.request("GET", "/rogue")
+    time.sleep(1)
+    assert sandbox.request("GET", "/rogue") == final
+
+
+def _identities(admin: Admin) -> list[dict[str, Any]]:
+    kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
+    return list(admin.arm("GET", f"{admin.scope}/providers/{kind}", "2024-11-30")["value"])
+
+
+def _remove_roles(admin: Admin, principal: str) -> None:
+    """Its own roles, and the membership by which it has others."""
+    kind = "Microsoft.Authorization/roleAssignments"
+    query = f"2022-04-01&$filter=principalId eq '{principal}'"
+    for each in admin.arm("GET", f"{admin.scope}/providers/{kind}", query)["value"]:
+        admin.arm("DELETE", each["id"], "2022-04-01")
+    for group in admin.graph("GET", f"/servicePrincipals/{principal}/memberOf")["value"]:
+        admin.graph("DELETE", f"/groups/{group['id']}/members/{principal}/$ref")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (httpx.Response(403, json={"error": {"code": "AuthorizationFailed"}}), "AuthorizationFailed"),
+        (httpx.Response(409, headers={"x-ms-error-code": "BlobImmutable"}, text="<x/>"), "BlobImmutable"),
+        (httpx.Response(401, json={"error": "invalid_client", "error_codes": [7000112]}), "AADSTS7000112"),
+        (httpx.Response(405, json={"errors": [{"code": "UNSUPPORTED"}]}), "UNSUPPORTED"),
+        (httpx.Response(400, json={"typeKey": "BuildException"}), "BuildException"),
+        (httpx.Response(422, json={"message": "no"}), "Http422"),
+        (httpx.Response(502, text="no"), "Http502"),
+    ],
+)
+def test_a_refusal_bears_the_code_that_its_host_gave(answer: httpx.Response, code: str) -> None:
+    assert code_of(answer) == code
