@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -15,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from drills.sandbox.azure.connections import connection_to, forget_connections
 from drills.sandbox.azure.tenancy import HOME_SUBSCRIPTION, HOME_TENANT
 
 __all__ = [
@@ -222,22 +221,16 @@ class AzureSandbox:
         headers: Mapping[str, str] | None = None,
     ) -> ArmAnswer:
         """Send one request to a played host and return whatever it answers."""
-        target, way = urlsplit(url), urlsplit(self.proxy)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        connection = HTTPSConnection(way.hostname or "", way.port, context=context, timeout=_START_SECONDS)
-        connection.set_tunnel(target.hostname or "", 443)
+        target = urlsplit(url)
         data = json.dumps(body).encode() if isinstance(body, dict) else body
         sent = {"Content-Type": "application/json"} if isinstance(body, dict) else {}
         sent |= {"Authorization": f"Bearer {token}"} if token else {}
-        try:
+        with connection_to(target.hostname or "", self.proxy, self.ca_file) as connection:
             connection.request(method, url.split(target.netloc, 1)[1], data, {**sent, **(headers or {})})
             response = connection.getresponse()
             raw = response.read()
-            return ArmAnswer(
-                response.status, _document(raw, response.headers.get("Content-Type")), response.headers
-            )
-        finally:
-            connection.close()
+        document = _document(raw, response.headers.get("Content-Type"))
+        return ArmAnswer(response.status, document, response.headers)
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> JsonObject:
         """Call a control route and return its document."""
@@ -280,6 +273,7 @@ def start_sandbox(*, log: Path | None = None) -> Iterator[AzureSandbox]:
                 ports = _wait_for_ports(process, ready_file, log_path)
                 yield AzureSandbox(ports["url"], ports["proxy"], ca_file, process.pid)
             finally:
+                forget_connections(ca_file)
                 _stop(process)
 
 

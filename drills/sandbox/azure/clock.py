@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,12 @@ class Clock:
 
 clock = Clock()
 on_reset(clock.reset)
+_hooks: list[Callable[[], object]] = []
+
+
+def on_advance(hook: Callable[[], object]) -> None:
+    """Run this function whenever time was skipped: what is due by then happens before anybody looks."""
+    _hooks.append(hook)
 
 
 def seconds() -> float:
@@ -57,4 +64,6 @@ def advance_clock(request: ControlRequest) -> dict[str, Any]:
     if isinstance(skip, bool) or not isinstance(skip, int | float) or skip < 0:
         raise ControlError("advance_seconds must be a number of at least 0")
     clock.advance(float(skip))
+    for hook in _hooks:
+        hook()
     return {"now": stamp()}

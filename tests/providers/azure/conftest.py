@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,21 @@ def sandbox() -> Iterator[AzureSandbox]:
 
 @pytest.fixture(scope="session")
 def world(sandbox: AzureSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("azure")
+    with _world_in(sandbox, tmp_path_factory.mktemp("azure")) as made:
+        yield made
+
+
+@pytest.fixture
+def new_world(azure_sandbox: AzureSandbox, tmp_path: Path) -> Iterator[World]:
+    """A world at the wall clock's time, for tests that let time pass."""
+    azure_sandbox.reset()
+    with _world_in(azure_sandbox, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def _world_in(sandbox: AzureSandbox, folder: Path) -> Iterator[World]:
+    """A new world, which the settings of this process lead to for the length of a block."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sandbox.environment().items():
             patch.setenv(name, value)

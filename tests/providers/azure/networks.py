@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,10 @@ import pytest
 
 from drills.sandbox.azure.network.build import Builder, Watched, rule, watched_network
 from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, JsonObject, State, Workload
+from firebreak.model import Change, Finding, JsonObject, Method, State, Workload
 
-DEADLINE_SECONDS = 60
+PATIENCE_SECONDS = 60
+QUARANTINE = "azure.quarantine-nsg"
 OUTSIDE = "198.51.100.10"
 FLOW_TIMES: JsonObject = {"interval_seconds": 1, "continues_seconds": 5}
 # Every action that ends, restarts or takes away a workload.
@@ -109,6 +109,7 @@ class Steps:
         workload: Workload | None = None,
         owner: str = "agent",
     ) -> None:
+        self.sandbox = world.sandbox
         made = workload or world.workload(id=owner, **groups)
         self.workload = Workload.model_validate_json(made.model_dump_json())
         self.context = world.context(self.workload)
@@ -130,14 +131,18 @@ class Steps:
         return [each for change in changes for each in self.measure.verify(change.target, change)]
 
     def proved(self, changes: list[Change]) -> list[Finding]:
-        """Observe until everything holds, or the time is over."""
+        """Observe until everything holds, or the time is over; between two looks flow logs are written."""
         findings: list[Finding] = []
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
+        for _ in range(PATIENCE_SECONDS):
             findings = self.verify(changes)
             if all(each.holds for each in findings):
                 return findings
+            self.flow_logs_are_written()
         pytest.fail(f"not proved: {[each.observed for each in findings if not each.holds]}")
+
+    def flow_logs_are_written(self) -> None:
+        """Let the time pass after which they are written once more."""
+        self.sandbox.advance(FLOW_TIMES["interval_seconds"])
 
     def revert(self, changes: list[Change]) -> list[Finding]:
         return [self.measure.revert(each) for each in changes]
@@ -150,3 +155,20 @@ def merged(*parts: dict[str, list[JsonObject]]) -> dict[str, list[JsonObject]]:
         for name, resources in part.items():
             whole.setdefault(name, []).extend(resources)
     return whole
+
+
+def nic(ref: str) -> dict[str, list[JsonObject]]:
+    return {"network": [{"kind": "network-interface", "ref": ref}]}
+
+
+def quarantine(ground: Ground, declared: dict[str, list[JsonObject]], **choices: Any) -> Steps:
+    return Steps(ground.world, QUARANTINE, merged(declared, ground.watch()), **choices)
+
+
+def without_etag(document: JsonObject) -> JsonObject:
+    return {name: value for name, value in document.items() if name != "etag"}
+
+
+def rules_of(findings: list[Finding]) -> tuple[Finding, Finding]:
+    effective, verified = (each for each in findings if each.method is Method.EFFECTIVE_POLICY)
+    return effective, verified

@@ -48,6 +48,9 @@ def publish_due() -> int:
         return sum(flowdelivery.deliver(interval) for interval in due)
 
 
+clock.on_advance(publish_due)
+
+
 @route("POST", "/net/connect")
 def connect(request: ControlRequest) -> dict[str, Any]:
     """Attempt a connection from an interface, or from the internet."""
