@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
 from tests.chaos.rig import Rig, rig
+from tests.e2e.scene import CLOUDS, Scene
+from tests.e2e.scenes import scene_of
+
+
+@pytest.fixture(scope="module", params=CLOUDS, ids=str)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    """Each cloud in turn."""
+    return scene_of(request.param, request)
 
 
 @pytest.fixture
-def chaos(sandbox: SandboxClient, tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path, sandbox) as made:
+def chaos(scene: Scene, tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path, scene) as made:
         made.start_workers()
         yield made

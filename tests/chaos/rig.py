@@ -21,17 +21,14 @@ import psutil
 import yaml
 from temporalio.client import Client, WorkflowHistory
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.sample import Sample, seed
-from drills.stack import AWS_WORKER, CREDENTIAL_PREFIXES, WORKFLOW_WORKER
+from drills.stack import CLOUD_WORKERS, CREDENTIAL_PREFIXES, WORKFLOW_WORKER
 from firebreak import devserver
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer
+from tests.e2e.scene import Scene
 
 Json = dict[str, Any]
-WORKERS = {"workflows": WORKFLOW_WORKER, "aws": AWS_WORKER}
 RESPONDER = "firebreak-responder"
-ERROR = 400
 CANARY = "/.firebreak/"
 PATIENCE = 150.0
 POLL = 0.02
@@ -42,11 +39,16 @@ class Rig:
     """Temporal with its database on disk, a seeded sandbox, and one worker process for each role."""
 
     folder: Path
-    sandbox: SandboxClient
+    scene: Scene
     server: DevServer
-    sample: Sample
+    sample: Any
     settings: dict[str, str] = field(default_factory=dict)
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def sandbox(self) -> Any:
+        """The control API of the cloud's sandbox."""
+        return self.scene.sandbox
 
     @property
     def workload(self) -> str:
@@ -67,7 +69,8 @@ class Rig:
 
     def start_workers(self) -> None:
         """Start one worker of each role, as an operator would."""
-        for name, command in WORKERS.items():
+        cloud = self.scene.cloud.value
+        for name, command in (("workflows", WORKFLOW_WORKER), (cloud, CLOUD_WORKERS[self.scene.cloud])):
             environment = self.environment
             if name == "workflows":
                 environment = {
@@ -111,6 +114,11 @@ class Rig:
         entry.update(fields)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
+    def entry(self) -> Json:
+        """The workload's entry in the inventory file, as plain data."""
+        document = yaml.safe_load(self.sample.inventory_path.read_text(encoding="utf-8"))
+        return dict(document["workloads"][0])
+
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one ``firebreak`` command to its end."""
         return subprocess.run(
@@ -129,30 +137,30 @@ class Rig:
 
     def wait_for_call(self, operation: str) -> None:
         """Until the responder's first call of an operation has taken effect."""
-        position = self.sandbox.calls().next
+        position = self.scene.seq()
 
         def seen() -> bool:
             nonlocal position
-            page = self.sandbox.calls(position, principal=RESPONDER)
-            position = page.next
-            return any(c["operation"] == operation and c["status"] < ERROR for c in page.calls)
+            end = self.scene.seq()
+            made = self.scene.calls(position)
+            position = end
+            return any(each.name == operation and each.succeeded and RESPONDER in each.who for each in made)
 
         wait_until(seen, f"the responder's {operation}")
 
     def effects(self) -> Counter[str]:
         """How often each mutating operation of the responder changed something in the workload's account."""
-        latest: dict[tuple[str, ...], Json] = {}
+        latest: dict[tuple[str, ...], Any] = {}
         effects: Counter[str] = Counter()
-        for call in self.sandbox.calls(mutating=True, principal=RESPONDER).calls:
-            name = f"{call['service']}:{call['operation']}"
-            place = (name, *call["resources"])
-            if CANARY in "".join(call["resources"]):
-                continue  # tried anew by every attempt, and removed on release
+        for made in self.scene.calls(0, mutating=True):
+            if RESPONDER not in made.who or CANARY in "".join(made.target) or not made.succeeded:
+                continue  # the canary is tried anew by every attempt, and removed on release
+            place = (made.name, *made.target)
             # Setting what is set already is no change; creating the same again is.
-            again = latest.get(place) == call["params"] and not call["operation"].startswith("Create")
-            if call["status"] < ERROR and not again:
-                effects[name] += 1
-                latest[place] = call["params"]
+            again = place in latest and latest[place] == made.given and not self.scene.makes_another(made)
+            if not again:
+                effects[made.name] += 1
+                latest[place] = made.given
         return effects
 
     def close(self) -> None:
@@ -239,12 +247,12 @@ async def _prepared(server: DevServer) -> None:
 
 
 @contextmanager
-def rig(folder: Path, sandbox: SandboxClient, settings: dict[str, str] | None = None) -> Iterator[Rig]:
+def rig(folder: Path, scene: Scene, settings: dict[str, str] | None = None) -> Iterator[Rig]:
     """A rig on an empty sandbox, for the length of a block."""
-    sandbox.reset()
-    sample = seed(sandbox, folder / "workloads.yaml")
+    scene.sandbox.reset()
+    sample = scene.seed(folder / "workloads.yaml")
     with devserver.dev_server(folder) as server:
-        made = Rig(folder, sandbox, server, sample, settings or {})
+        made = Rig(folder, scene, server, sample, settings or {})
         asyncio.run(_prepared(server))
         try:
             yield made

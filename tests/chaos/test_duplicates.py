@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.sample import seed
 from firebreak import inventory, planning, steps
 from firebreak.engine import Engine
 from firebreak.errors import TransientCloudError
 from firebreak.measure import Progress, now
-from firebreak.model import Cloud, Mode, Phase
+from firebreak.model import Mode, Phase
 from firebreak.record import ContainmentInput, PlannedStep, RunRef, StepOutcome
 from firebreak.settings import load_settings
 from firebreak.start import new_incident_id
-from tests.e2e.estate import shape
+from tests.e2e.scene import Scene
 from tests.e2e.stack import QUICK, alert
 
 pytestmark = pytest.mark.slow
@@ -33,18 +31,18 @@ ENOUGH = timedelta(seconds=60)
 
 
 @pytest.fixture
-def undisturbed(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def undisturbed(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What one execution of every step leaves behind."""
-    assert unproved(executed(sandbox, tmp_path, monkeypatch, 1)) == {}
-    return shape(sandbox)
+    assert unproved(executed(scene, tmp_path, monkeypatch, 1)) == {}
+    return scene.shape()
 
 
 def test_two_executions_at_once_have_the_effect_of_one(
-    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Counter[str]
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Counter[str]
 ) -> None:
-    outcomes = executed(sandbox, tmp_path, monkeypatch, 2)
+    outcomes = executed(scene, tmp_path, monkeypatch, 2)
     assert unproved(outcomes) == {}
-    twice = shape(sandbox)
+    twice = scene.shape()
     assert set(twice - undisturbed) <= SPARES, "more than one execution leaves"
     assert undisturbed - twice == Counter()
 
@@ -58,12 +56,10 @@ def unproved(outcomes: list[Executed]) -> dict[str, Any]:
     }
 
 
-def executed(
-    sandbox: SandboxClient, folder: Path, monkeypatch: pytest.MonkeyPatch, copies: int
-) -> list[Executed]:
+def executed(scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, copies: int) -> list[Executed]:
     """Contain the sample agent on an empty sandbox, each step this many times at once."""
-    sandbox.reset()
-    sample = seed(sandbox, folder / f"workloads-{copies}.yaml")
+    scene.sandbox.reset()
+    sample = scene.seed(folder / f"workloads-{copies}.yaml")
     for name, value in {**sample.environment(), **QUICK}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
@@ -72,12 +68,12 @@ def executed(
         incident_id=new_incident_id(),
         workload_id=workload.id,
         workload_digest=workload.digest(),
-        cloud=Cloud.AWS,
+        cloud=scene.cloud,
         mode=Mode.LIVE,
         trigger=alert(),
         task_queue="none",
     )
-    return asyncio.run(_contain(Engine(Cloud.AWS, settings), request, copies))
+    return asyncio.run(_contain(Engine(scene.cloud, settings), request, copies))
 
 
 async def _contain(engine: Engine, request: ContainmentInput, copies: int) -> list[Executed]:

@@ -9,20 +9,30 @@ from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
-from drills.sandbox.aws.sample import EVIDENCE_ACCOUNT
+from firebreak.model import Cloud
 from tests.chaos.rig import Rig, attempts, rig
-from tests.e2e.estate import shape
-from tests.e2e.keys import export_public_key
+from tests.e2e.scene import Scene
 
 pytestmark = pytest.mark.slow
 
+MOMENTS = ("planning", "identity", "network", "artifacts", "forensics")
 IN_PHASE = {
-    "planning": "SimulatePrincipalPolicy",
-    "identity": "PutRolePolicy",
-    "network": "ModifyNetworkInterfaceAttribute",  # half of the two-step swap: the group that allows all
-    "artifacts": "PutObjectLegalHold",
-    "forensics": "CreateSnapshots",
+    Cloud.AWS: {
+        "planning": "iam:SimulatePrincipalPolicy",
+        "identity": "iam:PutRolePolicy",
+        # half of the two-step swap: the group that allows all
+        "network": "ec2:ModifyNetworkInterfaceAttribute",
+        "artifacts": "s3:PutObjectLegalHold",
+        "forensics": "ec2:CreateSnapshots",
+    },
+    Cloud.AZURE: {
+        "planning": "Microsoft.Authorization/permissions/read",
+        "identity": "Microsoft.Authorization/roleAssignments/delete",
+        # half of the move: the group is there, the interface is not in it yet
+        "network": "Microsoft.Network/networkSecurityGroups/write",
+        "artifacts": "Microsoft.Storage/storageAccounts/blobServices/containers/setLegalHold/action",
+        "forensics": "Microsoft.Compute/snapshots/write",
+    },
 }
 """A call after which the named phase is under way, and not yet over."""
 
@@ -40,21 +50,21 @@ REHEARSALS = frozenset(
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    sandbox: SandboxClient, tmp_path_factory: pytest.TempPathFactory
+    scene: Scene, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Counter[str], Counter[str]]]:
     """What a run without any mishap does, and what it leaves behind."""
-    with rig(tmp_path_factory.mktemp("undisturbed"), sandbox) as calm:
+    with rig(tmp_path_factory.mktemp("undisturbed"), scene) as calm:
         calm.start_workers()
         code, document = calm.contain().finish()
         assert (code, document["verdict"]) == (0, "contained")
-        yield calm.effects(), shape(sandbox)
+        yield calm.effects(), scene.shape()
 
 
-@pytest.mark.parametrize("moment", IN_PHASE)
+@pytest.mark.parametrize("moment", MOMENTS)
 async def test_killed_worker(chaos: Rig, undisturbed: Any, moment: str) -> None:
     chaos.sandbox.configure(latency_ms=40)
     containing = chaos.contain()
-    chaos.wait_for_call(IN_PHASE[moment])
+    chaos.wait_for_call(IN_PHASE[chaos.scene.cloud][moment])
     chaos.kill_workers()
     chaos.start_workers()
     document = assert_contained(chaos, containing)
@@ -67,7 +77,7 @@ async def test_killed_worker(chaos: Rig, undisturbed: Any, moment: str) -> None:
 async def test_killed_temporal_server(chaos: Rig, undisturbed: Any, moment: str) -> None:
     chaos.sandbox.configure(latency_ms=40)
     containing = chaos.contain()
-    chaos.wait_for_call(IN_PHASE[moment])
+    chaos.wait_for_call(IN_PHASE[chaos.scene.cloud][moment])
     chaos.kill_server()
     await chaos.restart_server()
     document = assert_contained(chaos, containing)
@@ -78,7 +88,7 @@ async def test_killed_temporal_server(chaos: Rig, undisturbed: Any, moment: str)
 @pytest.mark.parametrize("moment", ["network", "forensics"])
 async def test_stopped_worker_hands_over(chaos: Rig, undisturbed: Any, moment: str) -> None:
     containing = chaos.contain()
-    chaos.wait_for_call(IN_PHASE[moment])
+    chaos.wait_for_call(IN_PHASE[chaos.scene.cloud][moment])
     chaos.stop_workers()
     chaos.start_workers()
     document = assert_contained(chaos, containing)
@@ -98,7 +108,7 @@ def assert_evidence_is_whole(chaos: Rig, document: dict[str, Any]) -> None:
     package, key = chaos.folder / "package", chaos.folder / "live.pub"
     exported = chaos.command("evidence", "export", document["evidence"]["uri"], str(package))
     assert exported.returncode == 0, exported.stderr
-    export_public_key(chaos.sandbox, EVIDENCE_ACCOUNT, chaos.sample.signing_key_arn, key)
+    chaos.scene.export_key(chaos.sample, key)
     verified = chaos.command("evidence", "verify", str(package), "--trust", str(key), "--json")
     assert verified.returncode == 0, verified.stdout
     measures = {m["name"] for phase in document["phases"] for m in phase["measures"]}
@@ -111,4 +121,4 @@ def assert_nothing_twice(chaos: Rig, undisturbed: tuple[Counter[str], Counter[st
     extra = chaos.effects() - effects
     assert not {name: count for name, count in extra.items() if name not in REHEARSALS}
     chaos.sandbox.configure(latency_ms=0)
-    assert shape(chaos.sandbox) == left
+    assert chaos.scene.shape() == left

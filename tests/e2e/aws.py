@@ -49,10 +49,15 @@ class AwsScene(Scene):
                 who=call["principal_arn"],
                 status=call["status"],
                 error=call["error_code"] or "",
+                target=tuple(call["resources"]),
+                given=call["params"],
                 raw=call,
             )
             for call in self.sandbox.calls(since, mutating=mutating).calls
         ]
+
+    def makes_another(self, made: Made) -> bool:
+        return str(made.raw["operation"]).startswith("Create")
 
     def slow_identity(self, seconds: float) -> None:
         self.sandbox.configure(iam_propagation_seconds=seconds)

@@ -81,10 +81,15 @@ class AzureScene(Scene):
                 who=call["principal_name"],
                 status=call["status"],
                 error=call["error_code"] or "",
+                target=(call["hostname"], call["path"].lower()),
+                given=call["body"],
                 raw=call,
             )
             for call in self.sandbox.calls(since, mutating=mutating).calls
         ]
+
+    def makes_another(self, made: Made) -> bool:
+        return False  # names are the caller's own, so that a PUT creates once
 
     def slow_identity(self, seconds: float) -> None:
         self.sandbox.configure(role_propagation_seconds=seconds)

@@ -31,6 +31,10 @@ class Made:
     who: str
     status: int
     error: str
+    target: tuple[str, ...]
+    """What it was about."""
+    given: Any
+    """What it was to become."""
     raw: JsonObject = field(repr=False)
 
     @property
@@ -66,6 +70,10 @@ class Scene(ABC):
     @abstractmethod
     def calls(self, since: int, *, mutating: bool = False) -> list[Made]:
         """The calls since a point of the log."""
+
+    @abstractmethod
+    def makes_another(self, made: Made) -> bool:
+        """Whether the same call made again creates a second thing."""
 
     @abstractmethod
     def slow_identity(self, seconds: float) -> None:

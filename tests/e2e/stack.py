@@ -335,6 +335,16 @@ def unproved(document: RunStatus) -> dict[str, str]:
     }
 
 
+def named(document: RunStatus, name: str) -> list[MeasureStatus]:
+    """A measure of a run, on each of its targets."""
+    return [measure for measure in measures_of(document) if measure.name == name]
+
+
+def assert_contained(document: RunStatus) -> None:
+    """Contained; else the failure says why not."""
+    assert document.verdict is Verdict.CONTAINED, (unproved(document), document.refusals, document.awaiting)
+
+
 @contextmanager
 def running_stack(
     scene: Scene,

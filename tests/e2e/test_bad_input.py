@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from firebreak.model import Cloud
 from tests.e2e.stack import Command, Stack
 
 
@@ -24,7 +25,8 @@ def refused(stack: Stack, *arguments: str) -> Command:
     return done
 
 
-def contain(stack: Stack, workload: str = "support-rag-agent", *more: str) -> Command:
+def contain(stack: Stack, workload: str = "", *more: str) -> Command:
+    workload = workload or stack.workload_id
     return refused(stack, "contain", workload, "--reason", "exfiltration", "--wait", *more)
 
 
@@ -43,9 +45,10 @@ def line_of(path: Path, text: str) -> int:
 
 
 def test_an_unknown_workload_names_the_closest_one(stack: Stack) -> None:
-    done = contain(stack, "suport-rag-agent")
-    assert "there is no workload 'suport-rag-agent'" in done.err
-    assert "did you mean support-rag-agent" in done.err
+    mistyped = stack.workload_id.replace("agent", "agnet")
+    done = contain(stack, mistyped)
+    assert f"there is no workload '{mistyped}'" in done.err
+    assert f"did you mean {stack.workload_id}" in done.err
 
 
 def test_an_unknown_workload_prints_one_json_document_when_asked(stack: Stack) -> None:
@@ -57,12 +60,20 @@ def test_an_unknown_workload_prints_one_json_document_when_asked(stack: Stack) -
     assert stack.seq() == before
 
 
-def test_a_malformed_arn_is_named_with_its_line(stack: Stack, tmp_path: Path) -> None:
-    identity = {"kind": "iam-role", "ref": "arn:aws:iam::2222:role/agent"}
+MALFORMED = {
+    Cloud.AWS: "arn:aws:iam::2222:role/agent",
+    Cloud.AZURE: (
+        "/subscriptions/2222/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/agent"
+    ),
+}
+
+
+def test_a_malformed_id_is_named_with_its_line(stack: Stack, tmp_path: Path) -> None:
+    identity = {**stack.entry()["identities"][0], "ref": MALFORMED[stack.cloud]}
     path = broken(stack, tmp_path, identities=[identity])
-    done = contain(stack, "support-rag-agent", "--inventory", str(path))
-    assert "arn:aws:iam::2222:role/agent" in done.err
-    assert f":{line_of(path, '::2222:')}" in done.err
+    done = contain(stack, "", "--inventory", str(path))
+    assert MALFORMED[stack.cloud] in done.err
+    assert f":{line_of(path, '2222')}" in done.err
 
 
 def test_invalid_yaml_is_named_with_its_line(stack: Stack, tmp_path: Path) -> None:
@@ -78,28 +89,35 @@ def test_invalid_yaml_is_named_with_its_line(stack: Stack, tmp_path: Path) -> No
 @pytest.mark.parametrize("region", ["eu-central-9", "../../etc"])
 def test_a_region_that_does_not_exist_is_refused(stack: Stack, tmp_path: Path, region: str) -> None:
     path = broken(stack, tmp_path, region=region)
-    done = contain(stack, "support-rag-agent", "--inventory", str(path))
-    assert f"region '{region}' is not a region" in done.err
+    done = contain(stack, "", "--inventory", str(path))
+    assert f"region '{region}' is not a" in done.err
     assert "the workload in" not in done.err
 
 
 def test_resources_in_another_region_than_the_workload_are_refused(stack: Stack, tmp_path: Path) -> None:
+    if stack.cloud is Cloud.AZURE:
+        pytest.skip("an Azure resource id names no region")
     path = broken(stack, tmp_path, region="eu-west-1")
-    done = contain(stack, "support-rag-agent", "--inventory", str(path))
+    done = contain(stack, "", "--inventory", str(path))
     assert "more resources are in region eu-central-1, the workload in eu-west-1" in done.err
 
 
 def test_an_identity_in_another_account_than_the_workload_is_refused(stack: Stack, tmp_path: Path) -> None:
-    foreign = {"kind": "iam-role", "ref": "arn:aws:iam::444444444444:role/somebody-else"}
-    path = broken(stack, tmp_path, identities=[foreign])
-    done = contain(stack, "support-rag-agent", "--inventory", str(path))
-    assert "is in account 444444444444, the workload in 222222222222" in done.err
+    identity, own = stack.entry()["identities"][0], stack.sample.workload_account
+    other = FOREIGN[stack.cloud]
+    path = broken(stack, tmp_path, identities=[{**identity, "ref": identity["ref"].replace(own, other)}])
+    done = contain(stack, "", "--inventory", str(path))
+    assert other in done.err
+    assert f"the workload in {own}" in done.err
+
+
+FOREIGN = {Cloud.AWS: "444444444444", Cloud.AZURE: "44444444-4444-4444-8444-444444444444"}
 
 
 def test_an_oversized_inventory_is_refused_unread(stack: Stack, tmp_path: Path) -> None:
     path = tmp_path / "workloads.yaml"
     path.write_text("version: 1\nworkloads: []\n" + "# padding\n" * 2_000_000, encoding="utf-8")
-    done = contain(stack, "support-rag-agent", "--inventory", str(path))
+    done = contain(stack, "", "--inventory", str(path))
     assert str(path) in done.err
     assert "large" in done.err or "bytes" in done.err or "MiB" in done.err
 
@@ -109,26 +127,26 @@ def test_an_inventory_of_nested_aliases_is_refused(stack: Stack, tmp_path: Path)
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     path = tmp_path / "workloads.yaml"
     path.write_text("\n".join(levels), encoding="utf-8")
-    contain(stack, "support-rag-agent", "--inventory", str(path))
+    contain(stack, "", "--inventory", str(path))
 
 
 def test_a_missing_inventory_is_refused(stack: Stack, tmp_path: Path) -> None:
     path = tmp_path / "nowhere.yaml"
-    assert str(path) in contain(stack, "support-rag-agent", "--inventory", str(path)).err
+    assert str(path) in contain(stack, "", "--inventory", str(path)).err
 
 
 @pytest.mark.parametrize("incident", ["../../etc/passwd", "", "x" * 65])
 def test_an_incident_id_that_is_no_id_is_refused(stack: Stack, incident: str) -> None:
-    assert "--incident" in contain(stack, "support-rag-agent", f"--incident={incident}").err
+    assert "--incident" in contain(stack, "", f"--incident={incident}").err
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 2001])
 def test_a_reason_that_says_nothing_or_too_much_is_refused(stack: Stack, reason: str) -> None:
-    assert "--reason" in refused(stack, "contain", "support-rag-agent", "--reason", reason).err
+    assert "--reason" in refused(stack, "contain", stack.workload_id, "--reason", reason).err
 
 
 def test_a_missing_reason_is_refused(stack: Stack) -> None:
-    assert "--reason" in refused(stack, "contain", "support-rag-agent").err
+    assert "--reason" in refused(stack, "contain", stack.workload_id).err
 
 
 @pytest.mark.parametrize("command", ["status", "approve", "release"])
@@ -140,7 +158,7 @@ def test_an_unknown_run_is_refused(stack: Stack, command: str) -> None:
 
 def test_a_malformed_setting_is_named(stack: Stack) -> None:
     before = stack.seq()
-    done = stack.cli("contain", "support-rag-agent", "--reason", "r", FIREBREAK_PROOF__CONSECUTIVE="many")
+    done = stack.cli("contain", stack.workload_id, "--reason", "r", FIREBREAK_PROOF__CONSECUTIVE="many")
     assert done.code == 2
     assert "FIREBREAK_PROOF__CONSECUTIVE" in done.err
     assert "Traceback" not in done.err

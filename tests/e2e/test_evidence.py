@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.sample import EVIDENCE_ACCOUNT, ORCHESTRATOR_ACCOUNT, WORKLOAD_ACCOUNT
 from firebreak.evidence.layout import ATTESTATION, BAG, CUSTODY, MANIFEST
 from firebreak.evidence.sign import generate_key, load_public_keys
 from firebreak.evidence.verify import Report, verify
+from firebreak.model import Cloud
 from tests.chaos.rig import Rig, rig
-from tests.e2e.keys import export_public_key
+from tests.e2e.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(sandbox: SandboxClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     """A containment by worker processes that log all they can, exported by the command line."""
     folder = tmp_path_factory.mktemp("evidence")
-    with rig(folder, sandbox, {"FIREBREAK_LOG_LEVEL": "DEBUG"}) as run:
+    with rig(folder, scene, {"FIREBREAK_LOG_LEVEL": "DEBUG"}) as run:
         run.start_workers()
         code, document = run.contain().finish()
         assert (code, document["verdict"]) == (0, "contained")
         exported = run.command("evidence", "export", document["evidence"]["uri"], str(folder / "package"))
         assert exported.returncode == 0, exported.stderr
-        key = export_public_key(sandbox, EVIDENCE_ACCOUNT, run.sample.signing_key_arn, folder / "live.pub")
+        key = scene.export_key(run.sample, folder / "live.pub")
         history = asyncio.run(run.history(document["workflow_id"]))
         yield Case(
             package=folder / "package",
@@ -60,13 +60,30 @@ def case(sandbox: SandboxClient, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def secrets_of(run: Rig) -> tuple[str, ...]:
-    """Every secret access key and session token that anybody holds in the sandbox."""
-    assert run.sample.rogue_config is not None
+    """Every secret key and token that anybody holds in the sandbox."""
+    return SECRETS[run.scene.cloud](run)
+
+
+def aws_secrets(run: Rig) -> tuple[str, ...]:
     known = [run.sample.orchestrator_credentials, *run.sample.rogue_config["principals"].values()]
     accounts = (ORCHESTRATOR_ACCOUNT, WORKLOAD_ACCOUNT, EVIDENCE_ACCOUNT)
     known += [run.sandbox.bootstrap(account).boto3_arguments() for account in accounts]
     given = [text for each in known for name, text in each.items() if name != "aws_access_key_id"]
     return (*given, *run.sandbox.request("GET", "/session-secrets")["secrets"])
+
+
+def azure_secrets(run: Rig) -> tuple[str, ...]:
+    """The rogue agent's, the worker's own, and every token that the sandbox has issued; of a JSON Web Token
+    the signature alone, which nobody else can have."""
+    config = run.sample.rogue_config
+    own = [run.sample.token_file.read_text(), *config["tokens"].values()]
+    forms = [step.get("form", {}) for each in config["channels"] for step in each.get("steps", ())]
+    own += [form[name] for form in forms for name in ("client_secret", "client_assertion") if name in form]
+    issued = run.sandbox.request("GET", "/secrets")["secrets"]
+    return tuple({each.rpartition(".")[2] or each for each in (*own, *issued)})
+
+
+SECRETS = {Cloud.AWS: aws_secrets, Cloud.AZURE: azure_secrets}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from drills.sandbox.azure import cosmosdata, pim
+from drills.sandbox.azure import cosmosdata, pim, tokens
 from drills.sandbox.azure.control import ControlRequest, route
 from drills.sandbox.azure.devops import projects
 from drills.sandbox.azure.directory import directory
@@ -23,6 +23,7 @@ from drills.sandbox.azure.storage.blobs import blob_store
 from drills.sandbox.azure.storage.model import Account, Version
 from drills.sandbox.azure.store import store
 from drills.sandbox.azure.tenancy import tenancy
+from drills.sandbox.azure.vault_keys import contents
 
 Named = Iterator[tuple[str, Any]]
 KINDS = ("servicePrincipals", "applications", "groups", "users")
@@ -125,10 +126,18 @@ def _records() -> Named:
 
 
 @route("GET", "/everything")
-def everything(request: ControlRequest) -> dict[str, Any]:
+def everything(request: ControlRequest) -> dict[str, Any]:  # noqa: ARG001 - a route's signature
     """Return all that is kept, by kind and id; times and other values as texts."""
     parts = (_resources, _authorization, _directory, _storage, _registries, _pipelines, _records)
     return {name: _plain(value) for part in parts for name, value in part()}
+
+
+@route("GET", "/secrets")
+def list_secrets(request: ControlRequest) -> dict[str, Any]:  # noqa: ARG001 - a route's signature
+    """Return every secret that the sandbox has given out, for whoever looks for one where none may be."""
+    keys = [key for item in store.list() for key in item.extra.get("keys", {}).values()]
+    kept = [version.value for versions in contents.secrets.values() for version in versions]
+    return {"secrets": [*tokens.issued, *keys, *kept, *github.tokens]}
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from drills.sandbox.azure import clock, hosts
 from drills.sandbox.azure.call import Call, Principal
 from drills.sandbox.azure.directory import DirectoryObject
 from drills.sandbox.azure.errors import ArmError
+from drills.sandbox.azure.state import on_reset
 
 JsonObject = dict[str, Any]
 _CERTAIN_BITS = 2048
@@ -42,6 +43,11 @@ class SigningKey:
         """Return the public key as a JSON Web Key."""
         key: JsonObject = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
         return {**key, "kid": self.name, "use": "sig"}
+
+
+issued: list[str] = []
+"""Every token that was issued, for whoever looks for one where none may be."""
+on_reset(issued.clear)
 
 
 @lru_cache(1)
@@ -69,7 +75,9 @@ def issue(principal: DirectoryObject, audience: str, lifetime: float, *, roles: 
         "uti": uuid.uuid4().hex[:22],
         "ver": "1.0",
     }
-    return entra_key().sign({**claims, **({"roles": list(roles)} if roles else {})})
+    signed = entra_key().sign({**claims, **({"roles": list(roles)} if roles else {})})
+    issued.append(signed)
+    return signed
 
 
 @lru_cache(4096)

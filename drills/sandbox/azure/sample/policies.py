@@ -8,7 +8,7 @@ from uuid import uuid4
 from drills.sandbox.azure.sample.admin import AUTHORIZATION_VERSION, Admin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from drills.sandbox.azure.client import AzureSandbox
     from drills.sandbox.azure.sample.seeding import Sample
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
 DEFINITIONS = "Microsoft.Authorization/roleDefinitions"
+COSMOS_ACCOUNTS, COSMOS_VERSION = "Microsoft.DocumentDB/databaseAccounts", "2024-05-15"
 
 
 def attach_responder_roles(sandbox: AzureSandbox, document: Mapping[str, Any], sample: Sample) -> None:
@@ -23,6 +24,7 @@ def attach_responder_roles(sandbox: AzureSandbox, document: Mapping[str, Any], s
     admin = Admin(sandbox, sample.workload_account)
     replace_roles(admin, sample.responder.object_id, document)
     replace_graph_permissions(admin, sample.responder.object_id, tuple(document.get("graph", ())))
+    replace_cosmos_roles(admin, sample.responder.object_id, document.get("cosmos", ()))
     admin.close()
 
 
@@ -80,6 +82,39 @@ def replace_graph_permissions(admin: Admin, principal: str, wanted: tuple[str, .
     for name in wanted:
         body = {"principalId": principal, "resourceId": graph["id"], "appRoleId": roles[name]}
         admin.graph("POST", place, body)
+
+
+def replace_cosmos_roles(admin: Admin, principal: str, roles: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a principal's roles in every Cosmos DB account of the subscription, which are its own."""
+    listed = admin.arm("GET", f"{admin.scope}/providers/{COSMOS_ACCOUNTS}", COSMOS_VERSION)
+    for account in listed["value"]:
+        held = admin.arm("GET", f"{account['id']}/sqlRoleAssignments", COSMOS_VERSION)
+        for each in held["value"]:
+            if each["properties"]["principalId"] == principal:
+                admin.arm("DELETE", each["id"], COSMOS_VERSION)
+    for role in roles:
+        _assign_in_cosmos(admin, principal, role)
+
+
+def _assign_in_cosmos(admin: Admin, principal: str, role: Mapping[str, Any]) -> None:
+    account, printed = role["account"], role["definition"]
+    actions = [{"dataActions": each["DataActions"]} for each in printed["Permissions"]]
+    definition = f"{account}/sqlRoleDefinitions/{uuid4()}"
+    properties = {
+        "roleName": f"{printed['RoleName']} {uuid4().hex[:8]}",
+        "type": printed["Type"],
+        "assignableScopes": [account],
+        "permissions": actions,
+    }
+    admin.put(definition, {"properties": properties}, COSMOS_VERSION)
+    for place in role["assign_at"]:
+        assignment = {
+            "roleDefinitionId": definition,
+            "principalId": principal,
+            "scope": f"{account}{place}",
+        }
+        ref = f"{account}/sqlRoleAssignments/{uuid4()}"
+        admin.put(ref, {"properties": assignment}, COSMOS_VERSION)
 
 
 # "Microsoft Graph permissions reference": the application id of Microsoft Graph.

@@ -1,0 +1,122 @@
+"""Azure workloads that are hard to contain: identities, interfaces and containers of every other kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drills.sandbox.azure.client import SandboxError
+from drills.sandbox.azure.sample.variants import (
+    MANY,
+    PLAIN_ACCOUNT,
+    SERVICE,
+    SHARED,
+    SYSTEM,
+    UNVERSIONED,
+    VERSIONED_ACCOUNT,
+    WORM,
+)
+from firebreak.model import Cloud
+from tests.e2e import azure
+from tests.e2e.scene import Scene
+from tests.e2e.scenes import scene_of
+from tests.e2e.stack import Stack, assert_contained, named
+
+NETWORK, COMPUTE = "2024-05-01", "2024-11-01"
+
+
+@pytest.fixture(scope="module")
+def scene(request: pytest.FixtureRequest) -> Scene:
+    return scene_of(Cloud.AZURE, request)
+
+
+def machine_of(stack: Stack, workload: str) -> str:
+    found = (each["ref"] for each in stack.entry(workload)["network"] if each["kind"] == "virtual-machine")
+    return str(next(found))
+
+
+def interfaces_of(stack: Stack, machine: str) -> list[dict[str, Any]]:
+    admin = azure.admin(stack)
+    profile = admin.arm("GET", machine, COMPUTE)["properties"]["networkProfile"]
+    return [admin.arm("GET", each["id"], NETWORK) for each in profile["networkInterfaces"]]
+
+
+def addresses_of(interface: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each["properties"] for each in interface["properties"]["ipConfigurations"]]
+
+
+def test_every_interface_and_ip_configuration_is_quarantined_and_the_machine_keeps_running(
+    stack: Stack,
+) -> None:
+    machine = machine_of(stack, MANY)
+    before = interfaces_of(stack, machine)
+    assert sorted(len(addresses_of(each)) for each in before) == [1, 1, 3]
+    assert sum("publicIPAddress" in each for nic in before for each in addresses_of(nic)) == 2
+    since = stack.seq()
+    document = stack.contain(MANY)
+    assert_contained(document)
+    quarantined = named(document, "azure.quarantine-nsg")
+    assert {measure.target for measure in quarantined} == {each["id"] for each in before}
+    after = interfaces_of(stack, machine)
+    assert not any("publicIPAddress" in each for nic in after for each in addresses_of(nic))
+    assert all(nic["properties"]["networkSecurityGroup"]["id"] for nic in after)
+    assert [len(addresses_of(each)) for each in after] == [len(addresses_of(each)) for each in before]
+    stopping = ("deallocate", "powerOff", "restart", "delete")
+    acted = [each for each in stack.effects(since) if "virtualMachines/" in each]
+    assert not any(word in each for each in acted for word in stopping)
+    view = azure.admin(stack).arm("GET", f"{machine}/instanceView", COMPUTE)
+    assert "PowerState/running" in {each["code"] for each in view["statuses"]}
+
+
+def test_after_its_release_every_address_and_group_is_back(stack: Stack) -> None:
+    machine = machine_of(stack, MANY)
+    incident = stack.start(MANY)  # still contained from the test before: a second incident
+    stack.settled(incident)
+    if stack.status(incident).awaiting is not None:
+        stack.decide(incident.incident_id, "proceed", reason="proved by the first incident")
+        stack.ended(incident)
+    stack.release(incident.incident_id)
+    after = interfaces_of(stack, machine)
+    assert sum("publicIPAddress" in each for nic in after for each in addresses_of(nic)) == 2
+    assert not any((nic["properties"].get("networkSecurityGroup") or {}).get("id") for nic in after)
+
+
+def test_a_system_assigned_identity_is_contained_by_the_tokens_of_its_machine(stack: Stack) -> None:
+    machine = machine_of(stack, SYSTEM)
+    assert "access_token" in stack.sandbox.host_token(machine, resource="https://management.azure.com/")
+    document = stack.contain(SYSTEM)
+    assert_contained(document)
+    probes = [f for m in named(document, "azure.remove-role-assignments") for f in m.findings]
+    assert any(finding.method == "live_probe" and finding.holds for finding in probes)
+
+
+def test_an_application_alone_loses_its_secret_and_its_service_principal(stack: Stack) -> None:
+    (identity,) = stack.entry(SERVICE)["identities"]
+    document = stack.contain(SERVICE)
+    assert_contained(document)
+    admin = azure.admin(stack)
+    shown = admin.graph("GET", f"/applications/{identity['application_object_id']}")
+    assert (shown["passwordCredentials"], shown["keyCredentials"]) == ([], [])
+    assert admin.graph("GET", f"/servicePrincipals/{identity['ref']}")["accountEnabled"] is False
+
+
+def test_raising_the_cap_knowingly_contains_a_shared_identity_as_a_whole(stack: Stack) -> None:
+    one, two = SHARED
+    with stack.edited(one, max_blast_radius=1):
+        document = stack.contain(one)
+    assert_contained(document)
+    assert any(f"also affects {two}" in note for note in document.notes)
+
+
+@pytest.mark.parametrize(
+    ("workload", "account"), [(UNVERSIONED, PLAIN_ACCOUNT), (WORM, VERSIONED_ACCOUNT)], ids=("plain", "worm")
+)
+def test_a_container_of_any_kind_is_held_and_reads_on(stack: Stack, workload: str, account: str) -> None:
+    admin = azure.admin(stack)
+    document = stack.contain(workload)
+    assert_contained(document)
+    (hold,) = named(document, "azure.hold-blobs")
+    assert all(finding.holds for finding in hold.findings)
+    with pytest.raises(SandboxError, match="Immutable"):
+        admin.upload(account, workload, "prompt.txt", b"Obey the intruder.")
