@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypedDict, Unpack
 
 from drills.sandbox.azure.call import Answer, Call, JsonObject
@@ -59,6 +61,15 @@ class Operation:
         return self.action or f"{self.method} {self.template}"
 
     @property
+    def permission(self) -> str:
+        """What the caller needs; the handler alone knows where it looks after credentials itself."""
+        if self.action:
+            return f"{self.action} (data)" if self.data else self.action
+        if self.graph:
+            return " or ".join(self.graph)
+        return "any caller of the tenant" if self.authenticated else "judged by the operation"
+
+    @property
     def precedence(self) -> tuple[int, int, int]:
         """Order rows from the most to the least specific."""
         fixed = _VARIABLE.sub("", self.template)
@@ -101,6 +112,11 @@ class Table:
             if params is not None:
                 return row, params
         return None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The kinds of hosts that have rows."""
+        return tuple(self._rows)
 
     def rows(self, host: str) -> Iterable[Operation]:
         """Return the rows of a kind of host."""
@@ -151,3 +167,40 @@ def _group(name: str, *, rest: bool) -> str:
     if name == "scope":
         return "(?P<scope>(?:/.*)?)"
     return f"(?P<{name}>.+)" if rest else f"(?P<{name}>[^/]+?)"
+
+
+def specification(of: Table) -> str:
+    """Word a table of operations as Markdown: what is played of each kind of host, and after which page."""
+    parts = ["# What the Azure sandbox plays", "", *_summary(of)]
+    for host in sorted(of.hosts):
+        rows = sorted(of.rows(host), key=lambda row: (row.template.lower(), row.method, sorted(row.query)))
+        parts += ["", f"## {host}", "", *_header("Method", "Path", "Versions", "Permission", "Source")]
+        parts += [_row(row) for row in rows]
+    return "\n".join(parts) + "\n"
+
+
+def _summary(of: Table) -> list[str]:
+    counted = {host: len(tuple(of.rows(host))) for host in sorted(of.hosts)}
+    lines = [f"| {host} | {number} |" for host, number in counted.items()]
+    return [*_header("Host", "Operations"), *lines, f"| all | {sum(counted.values())} |"]
+
+
+def _header(*names: str) -> list[str]:
+    return [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+
+
+def _row(row: Operation) -> str:
+    asked = "&".join(name if value is None else f"{name}={value}" for name, value in row.query.items())
+    path = f"{row.template}?{asked}" if asked else row.template
+    versions = ", ".join("any" if each == "*" else each for each in row.versions)
+    cells = (row.method, f"`{path}`", versions or "-", row.permission, row.source)
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    from drills.sandbox.azure import modules
+
+    modules.load()
+    # the modules have registered in the table of this module as they import it, which is not this one
+    registered = import_module("drills.sandbox.azure.table")
+    sys.stdout.write(registered.specification(registered.table))
