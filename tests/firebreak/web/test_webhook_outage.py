@@ -24,6 +24,7 @@ from firebreak import devserver, inventory, start
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer
+from firebreak.errors import FirebreakError
 from firebreak.model import Verdict, Workload
 from firebreak.record import RunStatus
 from firebreak.settings import Settings
@@ -57,6 +58,18 @@ class Place:
         """Kill the server."""
         assert self.server is not None
         self.server.kill()
+
+    async def back(self) -> None:
+        """Start the server until it answers: while it was away, its port may have been somebody else's."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.up()
+            assert self.server is not None
+            try:
+                return await devserver.ready(self.server)
+            except FirebreakError:
+                assert self.server.process.poll() is not None
+                assert time.monotonic() < deadline
 
     async def client(self) -> Client:
         """A client, once the server answers."""
@@ -194,7 +207,7 @@ async def test_a_burst_with_the_server_away_in_between_loses_no_alert(
         place.down()
         went, refused = time.monotonic(), answers.count(503)
         await reached(lambda: answers.count(503) > refused and time.monotonic() - went > outage)
-        place.up()
+        await place.back()
 
     with place.web(targets) as web:
         breaking = asyncio.create_task(interrupt())
@@ -265,7 +278,7 @@ async def test_a_web_process_that_starts_before_its_server_asks_senders_to_wait(
             alive = await client.get("/healthz")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert (ready.status_code, alive.status_code) == (503, 200)
-        place.up()
+        await place.back()
         told = await burst(web, [request], at_once=1)
     assert told[0]["status"] == "started"
 
