@@ -23,6 +23,7 @@ from drills.sandbox.azure.table import operation
 Json = dict[str, Any]
 VERSIONS = ("2021-11-01", "2022-10-01-preview", "2024-01-01", "2025-05-01-preview")
 NAMESPACES = "Microsoft.ServiceBus/namespaces"
+TOPICS = f"{NAMESPACES}/topics"
 STATUSES = frozenset({"Active", "Disabled", "SendDisabled", "ReceiveDisabled"})
 READ_ONLY = ("countDetails", "messageCount", "sizeInBytes", "subscriptionCount", "accessedAt")
 CODES = {401: "Unauthorized", 403: "MessagingEntityDisabled", 404: "MessagingEntityNotFound"}
@@ -43,8 +44,9 @@ def _put_entity(_call: Call, item: Item, before: Item | None) -> None:
         raise ArmError(400, "BadRequest", f"'{status}' is no status that a caller may set.")
     properties["createdAt"] = old.get("createdAt", clock.stamp())
     properties["updatedAt"] = clock.stamp()
-    properties.setdefault("maxDeliveryCount", 10)
-    properties.setdefault("lockDuration", "PT1M")
+    if item.type.lower() != TOPICS.lower():  # what is delivered and locked waits in queues and subscriptions
+        properties.setdefault("maxDeliveryCount", 10)
+        properties.setdefault("lockDuration", "PT1M")
 
 
 def _view_queue(item: Item) -> Json:

@@ -86,7 +86,7 @@ def test_a_dynamic_address_stays_because_it_would_be_lost(ground: Ground) -> Non
 def behind_firewall(ground: Ground, policy: str) -> None:
     """Send what the first subnet says to the internet through an Azure Firewall."""
     subnet = ground.build.subnet(ground.watched.network, "AzureFirewallSubnet", "10.42.8.0/26")
-    ground.build.firewall("fw", subnet, policy, "10.42.8.4")
+    ground.build.firewall("fw", subnet, policy)
     table = ground.build.route_table("to-firewall", ("0.0.0.0/0", "VirtualAppliance", "10.42.8.4"))
     ground.build.subnet(ground.watched.network, "own", "10.42.2.0/24", routeTable=table)
 

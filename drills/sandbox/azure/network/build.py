@@ -108,12 +108,9 @@ class Builder:
         self.put(made, {"properties": properties}, NETWORK)
         return made
 
-    def firewall(self, name: str, subnet: str, policy: str, address: str) -> str:
-        """Make an Azure Firewall with a private address."""
-        configuration = {
-            "name": "fw",
-            "properties": {"subnet": {"id": subnet}, "privateIPAddress": address},
-        }
+    def firewall(self, name: str, subnet: str, policy: str) -> str:
+        """Make an Azure Firewall; it has the first free address of its subnet."""
+        configuration = {"name": "fw", "properties": {"subnet": {"id": subnet}}}
         properties = {"ipConfigurations": [configuration], "firewallPolicy": {"id": policy}}
         return self._network("azureFirewalls", name, properties)
 

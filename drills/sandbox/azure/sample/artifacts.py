@@ -291,7 +291,12 @@ def _ai(admin: Admin, group: str, name: str) -> tuple[str, str]:
 
 def _cosmos(admin: Admin, group: str, name: str, responder: str) -> str:
     account = f"{group}/providers/Microsoft.DocumentDB/databaseAccounts/{name}-cosmos"
-    admin.resource(account, COSMOS, {"databaseAccountOfferType": "Standard", "disableLocalAuth": True})
+    properties = {
+        "databaseAccountOfferType": "Standard",
+        "disableLocalAuth": True,
+        "locations": [{"locationName": admin.location, "failoverPriority": 0}],
+    }
+    admin.resource(account, COSMOS, properties)
     database = f"{account}/sqlDatabases/agent"
     admin.put(database, {"properties": {"resource": {"id": "agent"}}}, COSMOS)
     container = f"{database}/containers/memory"

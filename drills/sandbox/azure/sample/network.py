@@ -92,7 +92,7 @@ def _firewall(build: Builder, name: str, watched: Watched) -> tuple[str, str]:
     allowed = network_rules("egress", 200, "Allow", ([DEDICATED_RANGE], ["*"]))
     build.collection_group(policy, "baseline", 300, allowed)
     subnet = build.subnet(watched.network, "AzureFirewallSubnet", FIREWALL_RANGE)
-    build.firewall(f"{name}-firewall", subnet, policy, FIREWALL_ADDRESS)
+    build.firewall(f"{name}-firewall", subnet, policy)
     routes = build.route_table(f"{name}-egress", ("0.0.0.0/0", "VirtualAppliance", FIREWALL_ADDRESS))
     return policy, routes
 

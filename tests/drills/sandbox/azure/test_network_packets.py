@@ -239,7 +239,7 @@ def test_a_flow_ends_with_its_public_address(build: Builder, subnet: str) -> Non
 def test_a_firewall_denies_by_default_and_drops_what_a_rule_denies_later(build: Builder, subnet: str) -> None:
     vnet = subnet.rsplit("/", 2)[0]
     policy = build.firewall_policy("policy")
-    build.firewall("fw", build.subnet(vnet, "AzureFirewallSubnet", "10.42.8.0/26"), policy, "10.42.8.4")
+    build.firewall("fw", build.subnet(vnet, "AzureFirewallSubnet", "10.42.8.0/26"), policy)
     table_id = build.route_table("t", ("0.0.0.0/0", "VirtualAppliance", "10.42.8.4"))
     build.subnet(vnet, "s", "10.42.1.0/24", routeTable=table_id)
     one = attached(build, "one", subnet, "10.42.1.10")
@@ -254,7 +254,7 @@ def test_a_firewall_denies_by_default_and_drops_what_a_rule_denies_later(build: 
 
 def test_answers_that_take_another_way_are_lost_in_the_firewall(build: Builder, subnet: str) -> None:
     vnet, policy = subnet.rsplit("/", 2)[0], build.firewall_policy("policy")
-    build.firewall("fw", build.subnet(vnet, "AzureFirewallSubnet", "10.42.8.0/26"), policy, "10.42.8.4")
+    build.firewall("fw", build.subnet(vnet, "AzureFirewallSubnet", "10.42.8.0/26"), policy)
     public = build.public_address("p")
     attached(build, "one", subnet, "10.42.1.10", public={"10.42.1.10": public})
     table_id = build.route_table("t", ("0.0.0.0/0", "VirtualAppliance", "10.42.8.4"))
