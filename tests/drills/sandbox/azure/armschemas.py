@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator, Draft6Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry, Resource
@@ -32,7 +32,10 @@ _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-.+)?")
 _DATE = len("2020-01-31")
 _UNSEEN = re.compile(r"\[(redacted|nested|\d+ bytes)\]")
 """What the record of calls puts in the place of secrets, of deep values and of long bodies."""
+_EXTRA = "additionalProperties"
 _ALTERNATIVES = ("allOf", "anyOf", "oneOf")
+_IMPLIED: JsonObject = {"properties": {}}
+"""A template must say the properties even where none is required; a request may leave them away."""
 _EXPRESSION = "/definitions/expression"
 """A template may say any value by an expression; a request body may not."""
 
@@ -128,7 +131,7 @@ class ArmSchemas:
         # a template says in its body what a request says in its address
         fixed = {name: definition.schema["properties"][name]["enum"][0] for name in ("type", "apiVersion")}
         try:
-            errors = list(validator.iter_errors({**body, **fixed}))
+            errors = list(validator.iter_errors({**_IMPLIED, **body, **fixed}))
         except Unresolvable as error:
             missing = f"{definition.uri} refers to {error.ref}, which is not in the checkout"
             raise SchemaError(missing) from error
@@ -161,7 +164,7 @@ class ArmSchemas:
         found = _HOME.fullmatch(uri)
         path = self._root / found[1] if found else None
         if path is None or not path.is_file():
-            raise NoSuchResource(ref=uri)
+            raise NoSuchResource(uri)
         return DRAFT4.create_resource(self._document(path))
 
 
@@ -198,7 +201,20 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iter
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(Draft4Validator, {"pattern": _pattern})
+def _additional(
+    validator: Any, extra: Any, instance: Any, schema: JsonObject
+) -> Iterator[ValidationError] | None:
+    """Check the other members of an object, but not that there are none: `undeclared` answers for that.
+
+    Newer files say that a base has no other members than its discriminator, in an allOf with the alternatives
+    that have them (EventSubscriptionDestination of Microsoft.EventGrid): no body at all would be valid.
+    """
+    return None if extra is False else Draft4Validator.VALIDATORS[_EXTRA](validator, extra, instance, schema)
+
+
+# "const" came with draft 6, but is what those alternatives are told apart by
+_CHANGED = {"pattern": _pattern, _EXTRA: _additional, "const": Draft6Validator.VALIDATORS["const"]}
+_Validator: Any = extend(Draft4Validator, _CHANGED)  # type: ignore[no-untyped-call]
 
 
 def _leaves(error: ValidationError) -> Iterator[ValidationError]:
@@ -206,7 +222,8 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
     branches: dict[Any, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)
-    meant = [found for index, found in branches.items() if not _is_expression(error.validator_value[index])]
+    alternatives: Any = error.validator_value
+    meant = [found for index, found in branches.items() if not _is_expression(alternatives[index])]
     if not meant:
         yield error
         return
@@ -244,8 +261,7 @@ def _undeclared(schemas: Sighted, value: Any, place: str) -> Iterator[str]:
 
 def _unknown_names(branches: Sighted, value: Mapping[str, Any], place: str) -> Iterator[str]:
     closed = [(schema, way) for schema, way in branches if "properties" in schema]
-    extra = "additionalProperties"
-    free = [(schema[extra], way) for schema, way in branches if schema.get(extra)]
+    free = [(schema[_EXTRA], way) for schema, way in branches if schema.get(_EXTRA, False) is not False]
     for name, inner in value.items():
         known = [(schema["properties"][name], way) for schema, way in closed if name in schema["properties"]]
         if known or free:
