@@ -48,16 +48,19 @@ def up(folder: Path) -> None:
     """Run the embedded stack with a sample workload in every cloud.
 
     Rogue agents attack through the workloads until the command is told to stop. Temporal dev server, AWS and
-    Azure sandboxes and workers run in memory and on this machine only.
+    Azure sandboxes, workers and the console run in memory and on this machine only.
     """
-    parts = _sandbox_part("firebreak.cli.stack"), _sandbox_part("drills.stack")
+    parts = [_sandbox_part(name) for name in ("firebreak.cli.stack", "drills.stack", "drills.console")]
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    with parts[0].running(folder) as made, parts[1].rogue_agents(made):
+    with parts[0].running(folder) as made, parts[1].rogue_agents(made), parts[2].console(made) as console:
         click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui or 'your own'}")
         for cloud, played in made.clouds.items():
             click.echo(f"{cloud} sandbox {played.sandbox.url}")
+        click.echo(f"Console {console.url}, with a link for each of two people, which works once:")
+        for name, link in console.links.items():
+            click.echo(f"  {name}: {link}")
         click.echo("In another shell:")
         click.echo(f"  set -a; . {folder}/env; set +a")
         for played in made.clouds.values():

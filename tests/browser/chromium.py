@@ -16,7 +16,7 @@ import httpx
 
 BINARIES = ("chromium", "chromium-browser", "google-chrome")
 DRIVERS = ("chromedriver", "chromium-driver")
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until a test gives up waiting; generous, since the machine may be busy."""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The name of an element's reference (W3C WebDriver, section 12.1)."""

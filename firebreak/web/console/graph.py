@@ -9,12 +9,12 @@ from firebreak.record import MeasureStatus, RunStatus
 
 ROW = 31
 TOP = 20
-COLUMNS = (2, 106, 290)
+COLUMNS = (2, 148, 332)
 """Left edges of workload, targets and others."""
-BOXES = (84, 158, 128)
+BOXES = (126, 158, 128)
 SHOWN = 8
 """Targets that nobody shares are counted beyond that many; shared ones are always drawn."""
-LETTERS = (10, 21, 17)
+LETTERS = (17, 21, 17)
 """As many as a box holds; the list below the graph has the whole words."""
 
 
@@ -76,7 +76,7 @@ def graph(status: RunStatus) -> Graph:
         edges += [_edge(1, y, places[name], shared=True) for name in used[target]]
     if more > 0:
         y = TOP + (rows - 1) * ROW
-        nodes.append(_node(1, y, f"and {more} more, not shared", "more"))
+        nodes.append(_node(1, y, f"{more} more, unshared", "more"))
         edges.append(_edge(0, middle, y, shared=False))
     return Graph(tuple(nodes), tuple(edges), TOP + height, tuple(shared), len(used))
 

@@ -126,17 +126,26 @@ def _unproved(status: RunStatus) -> Iterator[OpenPoint]:
         if phase.started_at is None and status.finished and phase.verdict not in DONE:
             title = f"Phase {int(phase.phase)}, {phase.title}, never began"
             yield OpenPoint(title, "nothing of it was done", _command(status, phase), urgent=True)
-        for measure in phase.measures:
-            if phase.started_at is not None and measure.verdict not in DONE:
-                yield _point(status, phase, measure)
+        if phase.started_at is not None:
+            yield from _of_phase(status, phase)
+
+
+def _of_phase(status: RunStatus, phase: PhaseStatus) -> Iterator[OpenPoint]:
+    """Every measure that failed or was judged unproven; those that are still being observed in one line."""
+    left = [measure for measure in phase.measures if measure.verdict not in DONE]
+    judged = phase.verified_at is not None or status.finished
+    failed = [each for each in left if judged or each.error or each.verdict is not Verdict.PENDING]
+    for measure in failed:
+        yield _point(status, phase, measure)
+    if len(left) > len(failed):
+        words = f"{len(left) - len(failed)} of {len(phase.measures)} measures still to be proved"
+        yield OpenPoint(f"Phase {int(phase.phase)}, {phase.title}", words)
 
 
 def _point(status: RunStatus, phase: PhaseStatus, measure: MeasureStatus) -> OpenPoint:
     finding = latest_finding(measure)
-    why = measure.error or (finding.observed if finding else f"no observation yet, {measure.change}")
-    failed = bool(measure.error) or phase.verified_at is not None or status.finished
-    title = f"{measure.name} on {measure.target}"
-    return OpenPoint(title, why, _command(status, phase) if failed else (), urgent=failed)
+    why = measure.error or (finding.observed if finding else f"no observation, {measure.change}")
+    return OpenPoint(f"{measure.name} on {measure.target}", why, _command(status, phase), urgent=True)
 
 
 def _command(status: RunStatus, phase: PhaseStatus) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ WIDTH = 1000.0
 INTERVALS = 5
 ROUND_TO = 300
 """A run that takes longer gets whole intervals of a minute."""
+OVERHANG = 60
+"""A forecast that is this little over the target is drawn up to the edge."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def strip(status: RunStatus, now: datetime) -> Strip:
     clock = Clock.read(status, now)
     longest = max(status.target_seconds, clock.elapsed, clock.forecast)
     scale = status.target_seconds
-    while scale < longest:
+    while scale < longest - OVERHANG:
         scale += ROUND_TO
     unit = WIDTH / scale
     return Strip(

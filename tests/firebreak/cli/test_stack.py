@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -97,6 +98,18 @@ def test_up_names_every_sandbox_and_workload(shell: Shell) -> None:
     for workload, cloud in CLOUDS.items():
         assert f"{cloud} sandbox http://127.0.0.1:" in told
         assert f"contain {workload} " in told
+
+
+def test_up_prints_a_login_link_for_each_of_two_people(shell: Shell) -> None:
+    links = [line.strip().split(": ") for line in (shell.folder / "up.log").read_text().splitlines()]
+    found = {words[0]: words[1] for words in links if "/login/once?" in words[-1]}
+    assert len(found) == 2
+    for name, link in found.items():
+        with httpx.Client(trust_env=False) as browser:
+            assert browser.get(link).headers["location"] == "/"
+            url = link.split("/login")[0]
+            assert name in browser.get(f"{url}/", headers={"accept": "text/html"}).text
+            assert browser.get(link, headers={"accept": "text/html"}).status_code == 401
 
 
 def test_a_plan_is_shown_and_nothing_is_changed(shell: Shell) -> None:
