@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 ROOT = "/"
 MANAGEMENT_GROUPS = "/providers/microsoft.management/managementgroups/"
@@ -16,6 +17,7 @@ _SUBSCRIPTION = re.compile(r"^/subscriptions/([^/]+)", re.IGNORECASE)
 _GROUP = re.compile(r"^/subscriptions/[^/]+/resourcegroups/([^/]+)", re.IGNORECASE)
 
 
+@lru_cache(maxsize=65_536)
 def key(resource_id: str) -> str:
     """Return the id in the form in which ids are compared."""
     return "/" + re.sub("/+", "/", resource_id).strip("/").lower()
@@ -47,6 +49,7 @@ def split(resource_id: str) -> tuple[str, list[str]]:
     return plain[:cut] or ROOT, plain[cut + len(_PROVIDERS) :].split("/")
 
 
+@lru_cache(maxsize=65_536)
 def type_of(resource_id: str) -> str:
     """Return the full type of an id, such as Microsoft.Network/virtualNetworks/subnets."""
     _, segments = split(resource_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,7 @@ class Store:
     def __init__(self) -> None:
         """Start empty."""
         self._items: dict[str, Item] = {}
+        self._by_type: defaultdict[str, dict[str, Item]] = defaultdict(dict)
 
     def get(self, resource_id: str) -> Item | None:
         """Return a resource, or None."""
@@ -81,7 +83,8 @@ class Store:
         item = self.get(resource_id)
         if item is None:
             item = Item("/" + resource_id.strip("/"), plain, dict(extra or {}))
-            self._items[ids.key(resource_id)] = item
+            comparable = ids.key(resource_id)
+            self._items[comparable] = self._by_type[item.type.lower()][comparable] = item
             return item
         item.body = plain
         item.extra.update(extra or {})
@@ -103,19 +106,23 @@ class Store:
         """Remove a resource and everything below it; tell whether it existed."""
         existed = ids.key(resource_id) in self._items
         for item in list(self.list(resource_id)):
-            del self._items[ids.key(item.id)]
+            comparable = ids.key(item.id)
+            del self._items[comparable]
+            del self._by_type[item.type.lower()][comparable]
         return existed
 
     def list(self, under: str = ids.ROOT, resource_type: str = "") -> Iterator[Item]:
         """Yield the resources at or below an id, of one type when given, in order of creation."""
-        wanted = resource_type.lower()
-        for item in list(self._items.values()):
-            if ids.within(item.id, under) and (not wanted or item.type.lower() == wanted):
+        scope, wanted = ids.key(under), resource_type.lower()
+        candidates = self._by_type[wanted] if wanted else self._items
+        for comparable, item in list(candidates.items()):
+            if scope in {ids.ROOT, comparable} or comparable.startswith(f"{scope}/"):
                 yield item
 
     def clear(self) -> None:
         """Forget all resources."""
         self._items.clear()
+        self._by_type.clear()
 
 
 def merged(document: Any, changes: Any) -> Any:
