@@ -53,7 +53,7 @@ class Rig:
     @property
     def workload(self) -> str:
         """The sample workload."""
-        return self.sample.workload_ids[0]
+        return str(self.sample.workload_ids[0])
 
     @property
     def environment(self) -> dict[str, str]:

@@ -107,7 +107,7 @@ class Stack:
     @property
     def workload_id(self) -> str:
         """The first workload of the inventory."""
-        return self.sample.workload_ids[0]
+        return str(self.sample.workload_ids[0])
 
     def workload(self, workload_id: str = "") -> Workload:
         """A workload as the inventory file has it now."""
@@ -294,7 +294,7 @@ class Rogue:
 
     def report(self) -> JsonObject:
         """The newest report."""
-        return self.sandbox.request("GET", "/rogue")
+        return dict(self.sandbox.request("GET", "/rogue"))
 
     def channels(self) -> dict[str, JsonObject]:
         """Each channel's tally."""

@@ -11,7 +11,8 @@ ONCE = {
     Cloud.AWS: {"iam:PutRolePolicy": 2, "iam:UpdateAssumeRolePolicy": 1},
     Cloud.AZURE: {
         "Microsoft.Authorization/denyAssignments/write": 2,
-        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/delete": 1,
+        # the cluster's, and the one by which Firebreak itself probes
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/delete": 2,
     },
 }
 """How often one containment makes some calls with effect."""
@@ -19,7 +20,8 @@ ONCE = {
 PROVED_FIRST_ONLY = {
     # No session from before can be had of a role that is blocked already, and without one nothing is proved.
     Cloud.AWS: {"aws.deny-all", "aws.revoke-sessions"},
-    Cloud.AZURE: {"azure.remove-role-assignments"},
+    # And what keys did before cannot be seen where keys are off already.
+    Cloud.AZURE: {"azure.remove-role-assignments", "azure.disable-local-auth"},
 }
 STANDING = {
     Cloud.AWS: {"aws.deny-all", "aws.block-assume-role", "aws.reject-model-package"},

@@ -72,7 +72,7 @@ def test_a_malformed_id_is_named_with_its_line(stack: Stack, tmp_path: Path) -> 
     identity = {**stack.entry()["identities"][0], "ref": MALFORMED[stack.cloud]}
     path = broken(stack, tmp_path, identities=[identity])
     done = contain(stack, "", "--inventory", str(path))
-    assert MALFORMED[stack.cloud] in done.err
+    assert MALFORMED[stack.cloud][:80] in done.err
     assert f":{line_of(path, '2222')}" in done.err
 
 
@@ -90,7 +90,7 @@ def test_invalid_yaml_is_named_with_its_line(stack: Stack, tmp_path: Path) -> No
 def test_a_region_that_does_not_exist_is_refused(stack: Stack, tmp_path: Path, region: str) -> None:
     path = broken(stack, tmp_path, region=region)
     done = contain(stack, "", "--inventory", str(path))
-    assert f"region '{region}' is not a" in done.err
+    assert f"region '{region}' is not" in done.err
     assert "the workload in" not in done.err
 
 

@@ -90,6 +90,32 @@ def test_slow_identity_is_waited_for_and_proved_no_sooner(fresh_stack: Stack) ->
     assert all(c["last_error"] for c in revoked.values())
 
 
+def test_identity_slower_than_its_budget_is_unproved_and_never_early(fresh_stack: Stack) -> None:
+    fresh_stack.scene.slow_identity(TOO_LATE)
+    with fresh_stack.edited(budgets={"identity_revoke": 6}):
+        started = fresh_stack.start()
+        waiting = fresh_stack.settled(started)
+        assert waiting.awaiting is not None
+        assert waiting.awaiting.phase is Phase.IDENTITY_REVOKE
+        assert phase_of(waiting, Phase.NETWORK_ISOLATE).started_at is None
+        late = {name.split()[0] for name in unproved(waiting)}
+        assert late >= FELT_LATE[fresh_stack.cloud]
+        probes = [f for m in measures_of(waiting) if m.name in late for f in m.findings]
+        assert any(f.method == "live_probe" and not f.holds for f in probes)
+        fresh_stack.scene.slow_identity(0)
+        contained = retried(fresh_stack, waiting)
+    assert contained.verdict is Verdict.CONTAINED, unproved(contained)
+    assert contained.phases[0].verified_at is not None
+
+
+TOO_LATE = 600.0
+"""Seconds: "Troubleshoot Azure RBAC" says up to ten minutes."""
+FELT_LATE = {
+    Cloud.AWS: {"aws.deny-all"},
+    Cloud.AZURE: {"azure.remove-role-assignments"},
+}
+
+
 def test_one_measure_refused_for_good_holds_the_gate_and_reverts_nothing(
     refusing_topic: tuple[Stack, RunStatus],
 ) -> None:

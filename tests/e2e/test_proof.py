@@ -91,7 +91,8 @@ def group_of(kind: type[Measure[Any]], workload: Workload) -> str:
 
 
 def owner_of(stack: Stack, kind: type[Measure[Any]]) -> str:
-    return next(each for each in stack.sample.workload_ids if group_of(kind, stack.workload(each)))
+    owning = (each for each in stack.sample.workload_ids if group_of(kind, stack.workload(each)))
+    return str(next(owning))
 
 
 @contextmanager
