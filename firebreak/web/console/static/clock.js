@@ -25,7 +25,7 @@
     if (clock) {
       const { triggered, target, rest, scale, until } = clock.dataset;
       const elapsed = (now() - Number(triggered)) / 1000;
-      const left = Number(target) - elapsed;
+      const left = Number(target) - Math.trunc(elapsed); // the two add up on the screen
       const open = until.split(" ").filter(Boolean).map((end) => Math.max(0, (Number(end) - now()) / 1000));
       write(clock, "elapsed", show(elapsed));
       write(clock, "remaining", show(left));
