@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from drills.sandbox.aws.client import start_sandbox as start_aws
 from drills.sandbox.aws.sample import seed as seed_aws
 from drills.sandbox.azure.client import AzureSandbox
 from drills.sandbox.azure.client import start_sandbox as start_azure
+from drills.sandbox.azure.sample.seeding import FLOW_AGGREGATION_SECONDS
 from drills.sandbox.azure.sample.seeding import seed as seed_azure
 from drills.sandbox.sample import Sample
 from firebreak import inventory
@@ -44,6 +46,10 @@ class Ground(ABC):
     @abstractmethod
     def stored(self, since: int) -> list[str]:
         """What Firebreak wrote to the evidence store since then."""
+
+    @abstractmethod
+    def let_time_pass(self) -> float:
+        """Give logs the time to be written; returns the seconds that went by."""
 
     def workloads(self) -> list[Workload]:
         """Every workload, the sample agent first."""
@@ -76,6 +82,10 @@ class AwsGround(Ground):
     def stored(self, since: int) -> list[str]:
         return self._in(self.sample.evidence_account, since)
 
+    def let_time_pass(self) -> float:
+        time.sleep(SLOW_TO_SHOW)
+        return SLOW_TO_SHOW
+
     def _in(self, account: str, since: int) -> list[str]:
         calls = self.sandbox.calls(since, mutating=True).calls
         return [
@@ -100,12 +110,17 @@ class AzureGround(Ground):
     def stored(self, since: int) -> list[str]:
         return self._by(self.keeper, since)
 
+    def let_time_pass(self) -> float:
+        self.sandbox.advance(FLOW_AGGREGATION_SECONDS)
+        return float(FLOW_AGGREGATION_SECONDS)
+
     def _by(self, principal: str, since: int) -> list[str]:
         calls: list[JsonObject] = self.sandbox.calls(since, mutating=True).calls
         own = (call for call in calls if call["principal"] == principal or call["host"] in PIPELINES)
         return [str(call["operation"]) for call in own if call["status"] < 400]
 
 
+SLOW_TO_SHOW = 0.5
 PIPELINES = {"github", "devops"}
 """Hosts with accounts of their own, which the responder alone uses here."""
 

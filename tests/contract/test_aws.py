@@ -1,0 +1,30 @@
+"""The contract of a measure, held against every measure of AWS on a target of the sample workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from firebreak.measure import Measure
+from firebreak.model import Cloud
+from tests.contract.checks import Contract
+from tests.contract.lives import Life, kinds_of, lives_on
+from tests.grounds import Ground, grounds
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with grounds(tmp_path_factory.mktemp("contract")) as of:
+        yield of(Cloud.AWS)
+
+
+@pytest.fixture(scope="module", params=kinds_of(Cloud.AWS), ids=lambda kind: kind.name)
+def lives(request: pytest.FixtureRequest, place: Ground) -> list[Life]:
+    kind: type[Measure[Any]] = request.param
+    return lives_on(place, kind)
+
+
+class TestMeasures(Contract):
+    """Each measure of AWS."""
