@@ -99,7 +99,7 @@ class WebSettings(_Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
-    """When set, a client certificate of this authority is asked for; each source says whether it needs one."""
+    """When set, a client certificate of this authority is asked for; each source says if it needs one."""
 
 
 class OidcSettings(_Section):
