@@ -21,7 +21,7 @@ from tests.firebreak.cli.conftest import Result
 
 WORKLOAD, CLOUD = "support-rag-agent", "aws"
 CLOUDS = {WORKLOAD: CLOUD, "claims-triage-agent": "azure"}
-UP_SECONDS = 120.0
+UP_SECONDS = 240.0
 RUN_KEYS = {
     *(
         "incident_id",
@@ -166,7 +166,7 @@ def test_the_run_is_found_by_each_of_its_names(shell: Shell, contained: Result) 
 
 def test_an_unknown_run_is_invalid_input(shell: Shell) -> None:
     result = shell("status", "INC-404", "--json")
-    assert (result.code, result.json["error"]["type"]) == (2, "UsageError")
+    assert (result.code, result.json["error"]["type"]) == (2, "NotFoundError")
 
 
 @pytest.mark.usefixtures("contained")
