@@ -11,7 +11,7 @@ from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.identity.holders import Holders
-from providers.azure.probes import Answer, Control, Kind, attempt, judge, unproved
+from providers.azure.probes import Answer, Control, attempt, control_of, judge, unproved
 from providers.azure.resources import declared, of_kind
 from providers.azure.resources.identities import AUDIENCES, AiAccount, audience_of
 from providers.azure.rest import Rest
@@ -141,11 +141,12 @@ class DisableLocalAuth(
         if audience_of(endpoint) not in AI_AUDIENCES:
             return Control((), f"a key may not be sent to {endpoint}")
         answer = self._try_key(endpoint, key)
-        if answer.kind is not Kind.ALLOWED:
+        control = control_of([answer])
+        if not control.works:
             return Control((), f"the account's key did not work before the change: {answer.text}")
         secret = json.dumps({"key": key, "endpoint": endpoint}).encode()
         self.context.vault.hide(self._place(target), secret)
-        return Control((CALL,))
+        return control
 
     def _observe(self, target: Target, control: Control) -> Finding:
         subject = "the account's key from before the change"

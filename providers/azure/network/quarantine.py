@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from ipaddress import ip_address
 
-from firebreak.errors import ContainmentError, PermanentCloudError
+from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.answers import translated
@@ -135,7 +135,7 @@ class QuarantineNsg(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE
         try:
             ports = self._ports(actual, canary)
             attempts = [self._reach(canary, address, ports) for address in addresses]
-        except ContainmentError as error:
+        except PermanentCloudError as error:
             return {"missing": True, "told": str(error), "attempts": []}
         unknown = all(each.reach is Reach.UNKNOWN for each in attempts)
         return {
