@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from azure.core.pipeline import PipelineRequest
     from azure.keyvault.keys import KeyClient
     from azure.keyvault.keys.crypto import CryptographyClient
-    from azure.storage.blob import BlobServiceClient
+    from azure.storage.blob import BlobServiceClient, LinearRetry
 
 VERSIONS = {
     "AuthorizationManagementClient": "2022-04-01",
@@ -39,13 +39,11 @@ BLOB: dict[str, Any] = {
     "max_single_get_size": 4 * 1024 * 1024,
     "max_chunk_get_size": 4 * 1024 * 1024,
     "max_single_put_size": 16 * 1024 * 1024,
-    # The storage SDK's own retries would pause for 15 seconds first (ExponentialRetry).
-    "initial_backoff": 0.5,
-    "increment_base": 1.5,
-    "random_jitter_range": 0.25,
 }
 RETRIES = 2
 """Temporal owns the long retries."""
+BLOB_PAUSES: dict[str, Any] = {"backoff": 0.5, "random_jitter_range": 0.25}
+"""Seconds between the attempts on a blob; the storage SDK's own (ExponentialRetry) begin with 15."""
 POLL_SECONDS = 1
 """Between two looks at a long-running operation; a Retry-After of the service wins."""
 CONNECTIONS = 64
@@ -131,7 +129,10 @@ def _loaded(of: type | str) -> Any:
 def _make(of: Any, credential: Credential, place: str) -> Any:
     shared = {**OPTIONS, "transport": _transport(environment())}
     if of.__name__ == "BlobServiceClient":
-        return of(place, credential, _additional_pipeline_policies=[NameIncident()], **BLOB, **shared)
+        named = [NameIncident()]
+        return of(
+            place, credential, _additional_pipeline_policies=named, retry_policy=_retries(), **BLOB, **shared
+        )
     if "://" in place:
         return of(place, credential, api_version=VAULT_VERSION, per_call_policies=[NameIncident()], **shared)
     version = VERSIONS.get(of.__name__)
@@ -144,6 +145,12 @@ def _make(of: Any, credential: Credential, place: str) -> Any:
         **({"api_version": version} if version else {}),
         **shared,
     )
+
+
+def _retries() -> LinearRetry:
+    from azure.storage.blob import LinearRetry  # noqa: PLC0415
+
+    return LinearRetry(retry_total=RETRIES, **BLOB_PAUSES)
 
 
 @lru_cache(maxsize=8)

@@ -19,8 +19,9 @@ from firebreak.model import JsonObject
 from providers.azure.answers import NOT_FOUND, TOO_MANY_REQUESTS, RestError
 from providers.azure.credentials import Environment, correlation, environment
 
-ATTEMPTS = 3
-"""Temporal owns the long retries; these only span a hiccup."""
+PAUSES_SECONDS = (0.1, 0.5)
+"""Between attempts; a Retry-After wins. Temporal owns the long retries, these only span a hiccup."""
+ATTEMPTS = len(PAUSES_SECONDS) + 1
 LONGEST_WAIT_SECONDS = 5.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -131,7 +132,7 @@ def http_client(_: Environment) -> httpx.Client:
 def _send(client: httpx.Client, made: httpx.Request) -> httpx.Response:
     attempt = 1
     while True:
-        wait = 0.25 * 2**attempt
+        wait = PAUSES_SECONDS[min(attempt, len(PAUSES_SECONDS)) - 1]
         try:
             answer = client.send(made)
             if answer.is_success:

@@ -86,6 +86,8 @@ def browser(credential: Credential, host: str, path: str) -> Iterator[ServiceBus
         "connection_verify": os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE"),
         "http_proxy": _proxy(),
         "retry_total": RETRIES,
+        # A look is over long before a connection falls idle; ending the thread would take up to a second.
+        "keep_alive": 0,
     }
     with told(f"{host}/{path}"), Browser(host, credential, **options) as opened:
         yield opened
