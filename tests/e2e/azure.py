@@ -92,7 +92,6 @@ class AzureScene(Scene):
         return False  # names are the caller's own, so that a PUT creates once
 
     def slow_identity(self, seconds: float) -> None:
-        self.sandbox.advance(seconds)  # what was granted until now has long been in effect
         self.sandbox.configure(role_propagation_seconds=seconds)
 
     def export_key(self, sample: Any, path: Path) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from drills.sandbox.azure import clock
+from drills.sandbox.azure import clock, names
 from drills.sandbox.azure.call import Answer, Call
 from drills.sandbox.azure.control import ControlRequest, route
 from drills.sandbox.azure.state import on_reset
@@ -83,7 +83,6 @@ def is_mutating(call: Call) -> bool:
 
 
 def _recorded(seq: int, call: Call, answer: Answer, error_code: str | None) -> RecordedCall:
-    name = call.operation.name if call.operation else f"{call.method} {call.path}"
     return RecordedCall(
         seq=seq,
         at=clock.now().isoformat(timespec="microseconds"),
@@ -93,7 +92,7 @@ def _recorded(seq: int, call: Call, answer: Answer, error_code: str | None) -> R
         hostname=call.hostname,
         method=call.method,
         path=call.path,
-        operation=str(call.notes.get("operation", name)),
+        operation=names.name_of(call),
         mutating=is_mutating(call),
         status=answer.status,
         error_code=error_code,

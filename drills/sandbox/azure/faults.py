@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
+from drills.sandbox.azure import names
 from drills.sandbox.azure.call import Call
 from drills.sandbox.azure.control import ControlError, ControlRequest, route
 from drills.sandbox.azure.errors import ArmError, DroppedError
@@ -92,7 +93,7 @@ class Faults:
 
     def strike(self, call: Call, *kinds: FaultKind) -> Fault | None:
         """Return the armed fault of one of these kinds that hits a call."""
-        name = call.operation.name if call.operation else f"{call.method} {call.path}"
+        name = names.name_of(call)
         with self._lock:
             candidates = (fault for fault in self._armed if fault.kind in kinds)
             return next((fault for fault in candidates if fault.strikes(call.host, name)), None)

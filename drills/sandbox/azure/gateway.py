@@ -17,6 +17,7 @@ from drills.sandbox.azure import (
     ids,
     locks,
     lro,
+    names,
     pim,
     rbac,
     tokens,
@@ -77,6 +78,7 @@ def _found(call: Call) -> Operation:
     call.operation, call.params = found
     if call.host == "arm":
         _check_version(call, call.operation)
+    names.settle(call)
     return call.operation
 
 

@@ -20,6 +20,7 @@ class Settings:
         """Start without settings; modules define theirs."""
         self._defaults: dict[str, float] = {}
         self._values: dict[str, float] = {}
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     def define(self, name: str, default: float) -> None:
         """Add a setting."""
@@ -35,6 +36,13 @@ class Settings:
         if unknown:
             raise SettingsError(f"unknown settings: {', '.join(unknown)}")
         self._values.update({name: _non_negative(name, value) for name, value in changes.items()})
+        for name in changes:
+            for changed in self._watchers.get(name, ()):
+                changed()
+
+    def watch(self, name: str, changed: Callable[[], None]) -> None:
+        """Call a function whenever a setting was changed."""
+        self._watchers.setdefault(name, []).append(changed)
 
     def all(self) -> dict[str, float]:
         """Return every setting."""

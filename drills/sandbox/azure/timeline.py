@@ -12,6 +12,7 @@ from drills.sandbox.azure import clock
 from drills.sandbox.azure.state import on_reset, settings
 
 Value = TypeVar("Value")
+DELAY = "role_propagation_seconds"
 
 
 class Timeline(Generic[Value]):
@@ -20,7 +21,9 @@ class Timeline(Generic[Value]):
     def __init__(self) -> None:
         """Start empty, also after a reset."""
         self._history: dict[str, list[tuple[float, Value | None]]] = {}
+        self._settled_at = 0.0
         on_reset(self._history.clear)
+        settings.watch(DELAY, self._settle)
 
     def set(self, key: str, value: Value) -> None:
         """Write a value."""
@@ -38,6 +41,10 @@ class Timeline(Generic[Value]):
         history = self._history.get(key)
         return history[-1][1] if history else None
 
+    def _settle(self) -> None:
+        """Let what is written already be in effect: another delay is that of changes from now on."""
+        self._settled_at = clock.seconds()
+
     def values(self) -> Iterator[Value]:
         """Yield everything that is written."""
         for key in list(self._history):
@@ -47,7 +54,7 @@ class Timeline(Generic[Value]):
 
     def effective(self) -> Iterator[Value]:
         """Yield everything that is in effect."""
-        until = clock.seconds() - settings["role_propagation_seconds"]
+        until = max(clock.seconds() - settings[DELAY], self._settled_at)
         for history in list(self._history.values()):
             value = next((value for at, value in reversed(history) if at <= until), None)
             if value is not None:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from drills.sandbox.azure import clock
 from drills.sandbox.azure.call import Answer, Call
 from drills.sandbox.azure.errors import ArmError, envelope
+from drills.sandbox.azure.names import namer
 from drills.sandbox.azure.storage import blocks, containers, objects
 from drills.sandbox.azure.storage.authorization import authorize
 from drills.sandbox.azure.storage.blobs import blob_store
@@ -55,8 +56,23 @@ _WORDS = {
 @operation("blob", "DELETE", "/{container}/{name:path}", authenticated=False, source=SOURCE)
 def serve(call: Call) -> Answer:
     """Answer one request of the data plane."""
+    _check_version(call)
+    asked = _asked(call)
+    row = find(call.method, asked)
+    authorize(call, asked, row)
+    given = row.handler(asked)
+    return Answer(given.status, given.body, {**_common(call), **given.headers})
+
+
+@namer("blob")
+def name_of(call: Call) -> str:
+    """Name the operation that method, resource and query ask for."""
+    return find(call.method, _asked(call)).name
+
+
+def _asked(call: Call) -> Asked:
     _, _, name = call.path.lstrip("/").partition("/")
-    asked = Asked(
+    return Asked(
         store=blob_store,
         account=call.account,
         container=call.params.get("container", ""),
@@ -65,12 +81,6 @@ def serve(call: Call) -> Answer:
         headers=call.headers,
         body=call.raw,
     )
-    _check_version(call)
-    row = find(call.method, asked)
-    call.notes["operation"] = row.name
-    authorize(call, asked, row)
-    given = row.handler(asked)
-    return Answer(given.status, given.body, {**_common(call), **given.headers})
 
 
 def _check_version(call: Call) -> None:
