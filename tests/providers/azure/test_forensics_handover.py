@@ -50,6 +50,7 @@ def connected(ground: Ground, entity: str) -> ServiceBusClient:
         transport_type=TransportType.AmqpOverWebsocket,
         http_proxy={"proxy_hostname": proxy.hostname, "proxy_port": proxy.port},
         connection_verify=str(ground.sandbox.ca_file),
+        keep_alive=0,  # closing would wait for its thread
     )
 
 

@@ -1,4 +1,4 @@
-"""Run one sandbox per test module, empty it before every test, and lead the SDKs to it."""
+"""Empty the process's sandbox before every test, and lead the SDKs to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientSecretCredential
 
-from drills.sandbox.azure.client import HOME_SUBSCRIPTION, ArmAnswer, AzureSandbox, Identity, start_sandbox
+from drills.sandbox.azure.client import HOME_SUBSCRIPTION, ArmAnswer, AzureSandbox, Identity
 
 ARM = "https://management.azure.com"
 GRAPH = "https://graph.microsoft.com"
@@ -20,11 +20,11 @@ GROUPS = "2021-04-01"
 
 
 @pytest.fixture(scope="module")
-def running_sandbox() -> Iterator[AzureSandbox]:
-    with start_sandbox() as sandbox, pytest.MonkeyPatch.context() as patch:
-        for name, value in sandbox.environment().items():
+def running_sandbox(azure_sandbox: AzureSandbox) -> Iterator[AzureSandbox]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in azure_sandbox.environment().items():
             patch.setenv(name, value)
-        yield sandbox
+        yield azure_sandbox
 
 
 @pytest.fixture

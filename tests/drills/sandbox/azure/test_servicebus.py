@@ -29,6 +29,7 @@ def connected(sandbox: AzureSandbox, namespace: str, principal: str = "") -> Any
         transport_type=TransportType.AmqpOverWebsocket,
         http_proxy={"proxy_hostname": proxy.hostname, "proxy_port": proxy.port},
         connection_verify=str(sandbox.ca_file),
+        keep_alive=0,  # closing would wait for its thread
         retry_total=0,
     )
 
