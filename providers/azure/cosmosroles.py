@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from firebreak.model import JsonObject
+from firebreak.model import JsonObject, Workload
 from providers.azure.answers import translated
 from providers.azure.ids import ResourceId
+from providers.azure.resources.artifacts import CosmosContainer
+from providers.azure.resources.declared import of_kind
 
 if TYPE_CHECKING:
     from providers.azure.session import AzureAccess
@@ -27,6 +29,21 @@ READ_ROLES = (
     "Microsoft.DocumentDB/databaseAccounts/sqlRoleDefinitions/read",
 )
 """What it takes to see, before the first change, which of these rights the responder has."""
+ASSIGN_ROLES = tuple(
+    f"Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments/{verb}" for verb in ("read", "write", "delete")
+)
+"""What it takes to take these rights from a workload, and to give them back."""
+
+
+def accounts(workload: Workload) -> tuple[str, ...]:
+    """List the accounts of the Cosmos DB containers that the workload declares."""
+    found = (account_of(each.ref) for each in of_kind(workload.resources(), CosmosContainer))
+    return tuple({each.lower(): each for each in found}.values())
+
+
+def account_of(ref: str) -> str:
+    """Return the id of the account that something is in."""
+    return _split(ref)[0]
 
 
 def documents(needed: Mapping[str, Iterable[str]]) -> list[JsonObject]:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from drills.sandbox.azure import clock, ids, tokens
 from drills.sandbox.azure.call import Call, Principal
+from drills.sandbox.azure.directory import directory
 from drills.sandbox.azure.errors import ArmError
 from drills.sandbox.azure.state import on_reset
 from drills.sandbox.azure.store import Item, store
@@ -134,8 +135,11 @@ def _bearer(call: Call) -> Principal:
 
 
 def _assignments(account: Item, bearer: Principal) -> Iterator[Item]:
+    """The assignments of the bearer and of its groups ("Configure role-based access control")."""
+    selves = {bearer.object_id, *directory.groups_of(bearer.object_id, effective=True)}
+    known = {each.lower() for each in selves}
     for each in store.list(account.id, f"{TYPE}/sqlRoleAssignments"):
-        if str(each.properties.get("principalId", "")).lower() == bearer.object_id.lower():
+        if str(each.properties.get("principalId", "")).lower() in known:
             yield each
 
 

@@ -1,7 +1,8 @@
 """Phase 1 on Azure, authorization: no role assignment reaches the workload's principal any more.
 
 Azure RBAC is evaluated on each call, so that the removal also ends what an issued token may do, once it has
-propagated: up to 10 minutes ("Troubleshoot Azure RBAC"). Assignments in other subscriptions are out of sight.
+propagated: up to 10 minutes ("Troubleshoot Azure RBAC"). Assignments in other subscriptions are out of sight,
+and so are those of Cosmos DB's own roles in accounts of which the workload declares no container.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from providers.azure.identity import principals, reach
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import (
+    DATA_RIGHTS,
     GROUPS,
     READ_MANAGED,
     READ_SECRET,
@@ -44,15 +46,17 @@ class RemoveRoleAssignments(
     """Remove every role assignment that reaches the workload's principal; release restores each under its id.
 
     Direct assignments at, above and below the subscription are deleted, time-bound ones of Privileged
-    Identity Management ended. What comes through a group is cut by ending the membership, which nobody else
-    feels; where the inventory forbids that (``leave_groups``), the measure stays unproven and says so.
+    Identity Management ended. Deleted too are those of Cosmos DB's own roles, in the accounts whose
+    containers the workload declares: its memory is neither read nor written any more. What comes through a
+    group is cut by ending the membership, which nobody else feels; where the inventory forbids that
+    (``leave_groups``), the measure stays unproven and says so.
 
     After release, tokens from before the containment work again until they expire, for up to 24 hours.
     """
 
-    for_managed = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *RUN_COMMAND)
-    for_service = (*GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
-    permissions = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *READ_SECRET, *RUN_COMMAND)
+    for_managed = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *DATA_RIGHTS, *RUN_COMMAND)
+    for_service = (*GROUPS, *ASSIGNMENTS, *DATA_RIGHTS, *READ_SECRET, *RUN_COMMAND)
+    permissions = (*READ_MANAGED, *GROUPS, *ASSIGNMENTS, *DATA_RIGHTS, *READ_SECRET, *RUN_COMMAND)
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read every assignment and membership, and take the positive control."""
@@ -106,10 +110,10 @@ class RemoveRoleAssignments(
         principal = principals.read(self.access, target)
         wanted = reach.joined(holders.owed(before))
         refused: dict[str, str] = {}
-        present = reach.read(self.access, principal.object_id)
+        present = reach.read(self.access, principal.object_id, wanted)
         for what, restore in reach.restorations(self.access, principal.object_id, present, wanted):
             _tried(what, restore, refused)
-        finding = self._restored(wanted, reach.read(self.access, principal.object_id), refused)
+        finding = self._restored(wanted, reach.read(self.access, principal.object_id, wanted), refused)
         if finding.holds:
             holders.released()
         return finding

@@ -9,6 +9,7 @@ from typing import ClassVar
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Target, Workload
+from providers.azure import cosmosroles
 from providers.azure.answers import translated
 from providers.azure.identity import federation
 from providers.azure.permissions import own_principals
@@ -35,6 +36,7 @@ READ_SERVICE = on_any("graph:Application.Read.All")
 LEAVE_GROUPS = on_any("graph:GroupMember.ReadWrite.All")
 GROUPS = (*on_any("graph:Application.Read.All", "graph:GroupMember.Read.All"), *LEAVE_GROUPS)
 READ_SECRET = on_any("data:Microsoft.KeyVault/vaults/secrets/getSecret/action")
+DATA_RIGHTS = on_any(*cosmosroles.ASSIGN_ROLES)
 RUN_COMMAND = on_any(
     "Microsoft.Compute/virtualMachines/read", "Microsoft.Compute/virtualMachines/runCommand/action"
 )
@@ -213,6 +215,7 @@ class IdentityMeasure(AzureMeasure):
         only_where = {
             READ_SECRET: _secret_places(wanted, workload),
             RUN_COMMAND: (wanted.probe_vm,) if wanted.probe_vm else (),
+            DATA_RIGHTS: cosmosroles.accounts(workload),
             LEAVE_GROUPS: (f"/subscriptions/{workload.account}",) if wanted.leave_groups else (),
         }
         chosen = (places for asked, places in only_where.items() if action in {each.action for each in asked})

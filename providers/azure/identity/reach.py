@@ -1,4 +1,7 @@
-"""Everything through which roles reach a principal: its own assignments, timed ones, and its groups'."""
+"""Everything through which roles reach a principal: its own assignments, timed ones, and its groups'.
+
+The roles are Azure RBAC's, and those of the Cosmos DB accounts that the workload declares (datarights.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from firebreak.measure import now
 from firebreak.model import JsonObject
+from providers.azure import cosmosroles
 from providers.azure.answers import RestError, already, translated
+from providers.azure.identity import datarights
 from providers.azure.session import AzureAccess
 
 CLIENT = "azure.mgmt.authorization:AuthorizationManagementClient"
@@ -44,6 +49,8 @@ class Reach:
     """The principal's own standing assignments, by id."""
     schedules: dict[str, JsonObject] = field(default_factory=dict)
     """Its assignments with an end, of Privileged Identity Management, by scope and role."""
+    data_assignments: dict[str, JsonObject] = field(default_factory=dict)
+    """Its assignments of Cosmos DB's own roles, by id."""
     memberships: dict[str, JsonObject] = field(default_factory=dict)
     """The groups it is directly in that lead to an assignment, by the group's id."""
     through_groups: dict[str, JsonObject] = field(default_factory=dict)
@@ -54,19 +61,21 @@ class Reach:
         return {
             "assignments": self.assignments,
             "schedules": self.schedules,
+            "data_assignments": self.data_assignments,
             "memberships": self.memberships,
             "through_groups": self.through_groups,
         }
 
     def names(self) -> list[str]:
         """Everything by name, for people and for comparison."""
-        return [*self.assignments, *self.schedules, *self.memberships, *self.through_groups]
+        return [name for each in self.json().values() for name in each]
 
     def missing_from(self, actual: Reach) -> list[str]:
         """What is not in ``actual`` just as it is here, apart from what ended by its own time."""
         pairs: tuple[tuple[dict[str, JsonObject], dict[str, JsonObject]], ...] = (
             (self.assignments, actual.assignments),
             (self.schedules, actual.schedules),
+            (self.data_assignments, actual.data_assignments),
             ({name: {} for name in self.memberships}, {name: {} for name in actual.memberships}),
         )
         return [
@@ -92,19 +101,28 @@ def joined(parts: Iterable[JsonObject]) -> Reach:
     return result
 
 
-def read(access: AzureAccess, object_id: str) -> Reach:
-    """Read everything that reaches the principal. Read-only."""
+def read(access: AzureAccess, object_id: str, wanted: Reach | None = None) -> Reach:
+    """Read everything that reaches the principal, also where something ``wanted`` is to be. Read-only."""
     listed = _assignments(access, object_id)
     own = {name: each for name, each in listed.items() if each["principal_id"].lower() == object_id.lower()}
     others = {name: each for name, each in listed.items() if name not in own}
+    data, shared_data = datarights.read(access, object_id, _accounts(access, wanted or Reach()))
+    others |= shared_data
     timed = list(_timed(access, object_id))
     behind = {str(each["properties"].get("originRoleAssignmentId", "")).lower() for each in timed}
     return Reach(
         assignments={name: each for name, each in own.items() if name.lower() not in behind},
         schedules=dict(sorted(_schedule(each) for each in timed)),
+        data_assignments=data,
         memberships=_memberships(access, object_id, others) if others else {},
         through_groups=others,
     )
+
+
+def _accounts(access: AzureAccess, wanted: Reach) -> list[str]:
+    """The workload's own Cosmos DB accounts, and those that a workload released before left to this one."""
+    places = [*cosmosroles.accounts(access.run.workload), *datarights.accounts_of(wanted.data_assignments)]
+    return list({each.lower(): each for each in reversed(places)}.values())
 
 
 def _assignments(access: AzureAccess, object_id: str) -> dict[str, JsonObject]:
@@ -174,6 +192,8 @@ def removals(access: AzureAccess, object_id: str, present: Reach) -> Iterator[tu
         yield name, partial(_request, access, object_id, fields, "AdminRemove")
     for name in present.assignments:
         yield name, partial(_delete, access, name)
+    for name in present.data_assignments:
+        yield name, partial(datarights.delete, access, name)
     for group in present.memberships:
         yield group, partial(_leave, access, group, object_id)
 
@@ -185,9 +205,13 @@ def restorations(
     for group in wanted.memberships:
         if group not in present.memberships:
             yield group, partial(_join, access, group, object_id)
-    for name, fields in wanted.assignments.items():
-        if present.assignments.get(name) != fields:
-            yield name, partial(_create, access, name, fields)
+    for create, missing, there in (
+        (_create, wanted.assignments, present.assignments),
+        (datarights.create, wanted.data_assignments, present.data_assignments),
+    ):
+        for name, fields in missing.items():
+            if there.get(name) != fields:
+                yield name, partial(create, access, name, fields)
     for name, fields in wanted.schedules.items():
         if name not in present.schedules and not _over(fields):
             yield name, partial(_request, access, object_id, fields, "AdminAssign")

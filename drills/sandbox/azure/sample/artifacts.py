@@ -18,6 +18,9 @@ Json = dict[str, Any]
 STORAGE, REGISTRY, ML = "2025-06-01", "2025-04-01", "2024-10-01"
 BUS, GRID, AI, COSMOS, LOGS = "2024-01-01", "2025-02-15", "2024-10-01", "2024-05-15", "2023-09-01"
 SENTINEL = "2024-09-01"
+# Cosmos DB, "Data plane role-based access control", "Built-in role definitions".
+COSMOS_READER = "00000000-0000-0000-0000-000000000001"
+COSMOS_CONTRIBUTOR = "00000000-0000-0000-0000-000000000002"
 IMAGE_TAG, SCRATCH_TAG = "prod", "scratch"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ACR_API = "2021-07-01"
@@ -70,6 +73,7 @@ class Artifacts:
     github_token_ref: str
     github_token: str
     cosmos: str
+    """The container of the agent's memory."""
     ai_account: str
     ai_key: str
     bus: str
@@ -85,6 +89,11 @@ class Artifacts:
     def storage_name(self) -> str:
         """The storage account's name."""
         return self.storage_account.rsplit("/", 1)[-1]
+
+    @property
+    def cosmos_account(self) -> str:
+        """The ARM id of the Cosmos DB account."""
+        return self.cosmos.partition("/sqlDatabases/")[0]
 
 
 def create_artifacts(admin: Admin, group: str, name: str, responder: str) -> Artifacts:
@@ -302,7 +311,7 @@ def _cosmos(admin: Admin, group: str, name: str, responder: str) -> str:
     container = f"{database}/containers/memory"
     key = {"paths": ["/session"], "kind": "Hash"}
     admin.put(container, {"properties": {"resource": {"id": "memory", "partitionKey": key}}}, COSMOS)
-    give_cosmos_role(admin, account, responder, "00000000-0000-0000-0000-000000000001")
+    give_cosmos_role(admin, account, responder, COSMOS_READER)
     _remember(admin, account)
     return container
 
@@ -320,7 +329,7 @@ def give_cosmos_role(admin: Admin, account: str, principal: str, role: str) -> N
 def _remember(admin: Admin, account: str) -> None:
     """Put three sessions into the memory, as the administrator with a role for it."""
     admin_id = admin.sandbox.request("POST", "/admin-token", {})["object_id"]
-    give_cosmos_role(admin, account, str(admin_id), "00000000-0000-0000-0000-000000000002")
+    give_cosmos_role(admin, account, str(admin_id), COSMOS_CONTRIBUTOR)
     name = account.rsplit("/", 1)[-1]
     token = quote(f"type=aad&ver=1.0&sig={admin.token(f'https://{name}.documents.azure.com')}")
     for number in range(1, 4):

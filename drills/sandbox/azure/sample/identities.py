@@ -24,6 +24,7 @@ from drills.sandbox.azure.sample.accounts import (
     keep_secret,
 )
 from drills.sandbox.azure.sample.admin import AUTHORIZATION_VERSION, PIM_VERSION
+from drills.sandbox.azure.sample.artifacts import COSMOS_CONTRIBUTOR, give_cosmos_role
 
 if TYPE_CHECKING:
     from drills.sandbox.azure.sample.admin import Admin
@@ -168,6 +169,7 @@ def grant_rights(admin: Admin, group: str, principals: Principals, artifacts: Ar
     admin.assign(agent.principal_id, "Reader", group)
     admin.assign(agent.principal_id, BLOBS, artifacts.storage_account)
     admin.assign(agent.principal_id, OPENAI_USER, artifacts.ai_account)
+    give_cosmos_role(admin, artifacts.cosmos_account, agent.principal_id, COSMOS_CONTRIBUTOR)
     admin.assign(principals.tools.object_id, "Reader", group)
     admin.assign(principals.tools.object_id, BUS_SENDER, artifacts.bus)
     for sending in (agent, peer):

@@ -30,7 +30,7 @@ FRESH = {"token-metadata", "token-federated", "token-secret", "token-certificate
 APPLICATION = {"tools-api", "token-secret", "token-certificate"}
 ROLES = {
     *("api", "ai-token", "queue", "topic", "event", "model-promote", "image-push", "image-delete"),
-    *("prompt-overwrite", "memory-overwrite", "model-overwrite", "blob-delete", "blob-read"),
+    *("memory", "prompt-overwrite", "memory-overwrite", "model-overwrite", "blob-delete", "blob-read"),
 }
 OTHERS = {
     *("queue-from-peer", "topic-from-peer", "event-from-peer", "image-push-held", "pipeline"),
@@ -98,11 +98,16 @@ def _identities(admin: Admin) -> list[dict[str, Any]]:
 
 
 def _remove_roles(admin: Admin, principal: str) -> None:
-    """Its own roles, and the membership by which it has others."""
+    """Its own roles, those in Cosmos DB, and the membership by which it has others."""
     kind = "Microsoft.Authorization/roleAssignments"
     query = f"2022-04-01&$filter=principalId eq '{principal}'"
     for each in admin.arm("GET", f"{admin.scope}/providers/{kind}", query)["value"]:
         admin.arm("DELETE", each["id"], "2022-04-01")
+    cosmos = "Microsoft.DocumentDB/databaseAccounts"
+    for account in admin.arm("GET", f"{admin.scope}/providers/{cosmos}", "2024-05-15")["value"]:
+        for each in admin.arm("GET", f"{account['id']}/sqlRoleAssignments", "2024-05-15")["value"]:
+            if each["properties"]["principalId"] == principal:
+                admin.arm("DELETE", each["id"], "2024-05-15")
     for group in admin.graph("GET", f"/servicePrincipals/{principal}/memberOf")["value"]:
         admin.graph("DELETE", f"/groups/{group['id']}/members/{principal}/$ref")
 
