@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from firebreak.model import JsonObject, Workload
-from providers.azure.answers import translated
+from providers.azure.answers import DENIED_CODES, RestError, translated
 from providers.azure.ids import ResourceId
 from providers.azure.resources.artifacts import CosmosContainer
 from providers.azure.resources.declared import of_kind
@@ -72,7 +72,7 @@ def lacking(access: AzureAccess, needed: Mapping[str, Iterable[str]]) -> list[st
         own = str(access.reached().claims(access.endpoints.arm_scope).get("oid", "")).lower()
     missing = []
     for account, wanted in accounts.items():
-        held = list(_held(access, account, own))
+        held = _seen(access, account, own)
         missing += [
             f"{COSMOS}{action} on {account}{place}"
             for action, place in sorted(wanted)
@@ -101,16 +101,26 @@ def _split(scope: str) -> tuple[str, str]:
     return str(resource), place
 
 
+def _seen(access: AzureAccess, account: str, own: str) -> list[tuple[str, list[str]]]:
+    """What the responder has; nothing where it may not look, which is missing under its own name."""
+    with translated(account):
+        try:
+            return list(_held(access, account, own))
+        except RestError as error:
+            if error.code not in DENIED_CODES:
+                raise
+            return []
+
+
 def _held(access: AzureAccess, account: str, own: str) -> Iterator[tuple[str, list[str]]]:
     """The place and the actions of each of the responder's assignments."""
-    with translated(account):
-        for assignment in access.arm().pages(f"{account}/sqlRoleAssignments", VERSION):
-            properties = assignment["properties"]
-            if str(properties["principalId"]).lower() == own:
-                definition = access.arm().get(properties["roleDefinitionId"], VERSION) or {}
-                permissions = definition.get("properties", {}).get("permissions", ())
-                actions = [action for each in permissions for action in each.get("dataActions", ())]
-                yield str(properties["scope"])[len(account) :], actions
+    for assignment in access.arm().pages(f"{account}/sqlRoleAssignments", VERSION):
+        properties = assignment["properties"]
+        if str(properties["principalId"]).lower() == own:
+            definition = access.arm().get(properties["roleDefinitionId"], VERSION) or {}
+            permissions = definition.get("properties", {}).get("permissions", ())
+            actions = [action for each in permissions for action in each.get("dataActions", ())]
+            yield str(properties["scope"])[len(account) :], actions
 
 
 def _covers(scope: str, place: str) -> bool:

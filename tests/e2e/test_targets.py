@@ -91,12 +91,7 @@ AZURE_GONE: dict[str, JsonObject] = {
         "kind": "devops-pipeline",
         "ref": "https://dev.azure.com/claims-platform/agents/_build?definitionId=404",
     },
-    "evidence_sources": {
-        "kind": "log-analytics",
-        "ref": f"{GROUP}/Microsoft.OperationalInsights/workspaces/gone",
-        "workspace_id": NOBODY,
-        "tables": ["Agent_CL"],
-    },
+    "evidence_sources": {"kind": "sentinel", "ref": f"{GROUP}/Microsoft.OperationalInsights/workspaces/gone"},
 }
 GONE: dict[Cloud, dict[str, Any]] = {Cloud.AWS: AWS_GONE, Cloud.AZURE: AZURE_GONE}
 
@@ -111,5 +106,11 @@ def test_what_does_not_exist_is_refused_by_name_and_nothing_of_the_workload_is_c
         document = stack.contain(workload)
         assert stack.effects(before) == []
     assert document.verdict is Verdict.REFUSED, document.awaiting
-    bucket_or_ref = gone["ref"].removesuffix("/weights")
-    assert f"cannot be used on {bucket_or_ref}" in " ".join(document.refusals)
+    expected = REASON.get((stack.cloud, group), f"cannot be used on {gone['ref'].removesuffix('/weights')}")
+    assert expected in " ".join(document.refusals)
+
+
+REASON = {
+    # An account that is not there grants nobody anything, and Cosmos DB's rights are the account's own.
+    (Cloud.AZURE, "stores"): f"{GROUP}/Microsoft.DocumentDB/databaseAccounts/gone/dbs/agent/colls/gone",
+}
