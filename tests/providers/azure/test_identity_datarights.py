@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from firebreak.errors import PermanentCloudError
 from firebreak.measure import measure
 from firebreak.model import JsonObject
 from providers.azure.permissions import documents, missing
@@ -199,6 +200,27 @@ def test_the_printed_permissions_suffice_and_each_is_missed(
     for right in RIGHTS:
         without = world.least(made, NAME, without=right)
         assert missing(world.access(without), needs) == (f"{right} on {memory.account}",)
+
+
+def test_none_of_the_printed_rights_is_too_many(world: Any, managed: JsonObject, memory: Memory) -> None:
+    made = world.workload(identities=(managed,), stores=(memory.store,))
+
+    def without(right: str) -> Step:
+        limited = world.least(made, NAME, without=f"{KIND}/{right}")
+        return Step(world, NAME, managed, stores=(memory.store,), access=limited.access)
+
+    with pytest.raises(PermanentCloudError, match="sqlRoleAssignments/read"):
+        without("read").snapshot()
+    step = without("delete")
+    change = step.apply(step.snapshot())
+    assert "sqlRoleAssignments/delete" in step.verify(change)[1].observed
+    assert step.measure.revert(change).holds
+    step = without("write")
+    change = step.apply(step.snapshot())
+    assert step.holds(change)
+    refused = step.measure.revert(change)
+    assert not refused.holds
+    assert "sqlRoleAssignments/write" in refused.observed
 
 
 def rights(world: Any, workload: Any) -> dict[str, set[str]]:
