@@ -142,7 +142,19 @@ FOR_VARIANTS = {
             "secretsmanager:GetSecretValue",
         }
     ),
-    Cloud.AZURE: frozenset[str](),
+    # Registries of models, version-level holds, an agent's own user; tables are named when it is printed.
+    Cloud.AZURE: frozenset(
+        {
+            "Microsoft.MachineLearningServices/registries/models/versions/read",
+            "Microsoft.MachineLearningServices/registries/models/versions/write",
+            "Microsoft.OperationalInsights/workspaces/query/*/read",
+            "data:Microsoft.Storage/storageAccounts/blobServices/containers/blobs/immutableStorage"
+            "/runAsSuperUser/action",
+            "graph:User.EnableDisableAccount.All",
+            "graph:User.Read.All",
+            "graph:User.RevokeSessions.All",
+        }
+    ),
 }
 
 
