@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from firebreak.devserver import DevServer, dev_server
+from firebreak.model import Cloud
 from tests.e2e.scene import CLOUDS, Scene
 from tests.e2e.scenes import scene_of
 from tests.e2e.stack import Stack, running_stack
+
+
+QUICK_ON_AZURE = {"test_contained.py", "test_alerts.py", "test_bad_input.py"}
+"""The other modules take minutes on their second cloud: make slow runs them there, as CI does."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks select
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow on a cloud; the same test is quick on the other one."""
+    for item in items:
+        if item.path.parent != Path(__file__).parent or item.path.name in QUICK_ON_AZURE:
+            continue
+        if "azure" in item.path.name or f"[{Cloud.AZURE}" in item.name:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

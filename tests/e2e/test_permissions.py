@@ -15,6 +15,7 @@ from tests.e2e.scene import CLOUDS, Made, Scene
 from tests.e2e.stack import Stack, running_stack, unproved
 
 AT_ONCE = 16
+BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 ASKING = {
     Cloud.AWS: {"iam:SimulatePrincipalPolicy"},
     Cloud.AZURE: {"Microsoft.Authorization/permissions/read", "Microsoft.Resources/subscriptions/read"},
@@ -148,8 +149,7 @@ FOR_VARIANTS = {
             "Microsoft.MachineLearningServices/registries/models/versions/read",
             "Microsoft.MachineLearningServices/registries/models/versions/write",
             "Microsoft.OperationalInsights/workspaces/query/*/read",
-            "data:Microsoft.Storage/storageAccounts/blobServices/containers/blobs/immutableStorage"
-            "/runAsSuperUser/action",
+            f"data:{BLOBS}/immutableStorage/runAsSuperUser/action",
             "graph:User.EnableDisableAccount.All",
             "graph:User.Read.All",
             "graph:User.RevokeSessions.All",
@@ -166,7 +166,7 @@ FOR_VARIANTS = {
         (Cloud.AWS, "s3:PutBucketPolicy"),
         (Cloud.AZURE, "Microsoft.Authorization/roleAssignments/delete"),
         (Cloud.AZURE, "Microsoft.Network/networkInterfaces/read"),
-        (Cloud.AZURE, "data:Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"),
+        (Cloud.AZURE, f"data:{BLOBS}/write"),
         (Cloud.AZURE, "graph:Application.ReadWrite.All"),
     ],
     indirect=["scene"],
