@@ -11,6 +11,8 @@ from tests.browser.chromium import Browser
 from tests.browser.journey import travelled
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_people_go_all_the_way(
     tmp_path: Path, opened: Callable[[], Browser], monkeypatch: pytest.MonkeyPatch
 ) -> None:
