@@ -13,7 +13,6 @@ from tests.e2e.scene import CLOUDS, Scene
 from tests.e2e.scenes import scene_of
 from tests.e2e.stack import Stack, running_stack
 
-
 QUICK_ON_AZURE = {"test_contained.py", "test_alerts.py", "test_bad_input.py"}
 """The other modules take minutes on their second cloud: make slow runs them there, as CI does."""
 
