@@ -82,8 +82,8 @@ def _shared(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
         if len(radius) > run.workload.max_blast_radius:
             yield (
                 f"{measure.name} on {target.ref} would also cut off {', '.join(radius)}: "
-                f"{len(radius)} exceeds max_blast_radius={run.workload.max_blast_radius}; declare "
-                "session_names to scope the deny to this workload's sessions, or raise max_blast_radius"
+                f"{len(radius)} exceeds max_blast_radius={run.workload.max_blast_radius}; give the workload "
+                "one of its own, on AWS declare session_names to scope the deny, or raise max_blast_radius"
             )
 
 
