@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from tests.e2e import aws
 from tests.e2e.stack import Stack
 
 SPACING = 0.2
+CONTAINER = "insights-logs-flowlogflowevent"
 
 
 @contextmanager
@@ -26,13 +28,13 @@ def leaking(stack: Stack, interface: str) -> Iterator[None]:
         while not stop.wait(SPACING):
             leak()
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        leaked = pool.submit(go_on)
+        try:
+            yield
+        finally:
+            stop.set()
+        leaked.result()
 
 
 def _aws(stack: Stack, interface: str) -> Callable[[], None]:
@@ -64,7 +66,10 @@ def _azure(stack: Stack, interface: str) -> Callable[[], None]:
     hour = datetime.now(UTC) - timedelta(hours=1)
     place = f"{subscription}_{group}/{watcher}_{log}".upper()
     path = f"flowLogResourceID=/{place}/y={hour:%Y}/m={hour:%m}/d={hour:%d}/h={hour:%H}/m=00"
-    account, records = source["storage_account"].rsplit("/", 1)[-1], list[object]()
+    storage, records = source["storage_account"], list[object]()
+    account = storage.rsplit("/", 1)[-1]
+    # Azure makes the container with its first record.
+    admin.put(f"{storage}/blobServices/default/containers/{CONTAINER}", {"properties": {}}, "2025-06-01")
 
     def leak() -> None:
         at = datetime.now(UTC)
@@ -80,7 +85,7 @@ def _azure(stack: Stack, interface: str) -> Callable[[], None]:
             }
         )
         body = json.dumps({"records": records}).encode()
-        admin.upload(account, "insights-logs-flowlogflowevent", f"{path}/macAddress={mac}/PT1H.json", body)
+        admin.upload(account, CONTAINER, f"{path}/macAddress={mac}/PT1H.json", body)
 
     return leak
 

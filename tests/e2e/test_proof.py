@@ -28,6 +28,8 @@ DECLARABLE = ("identities", "network", "artifacts", "evidence_sources")
 """Groups whose absence has to be declared."""
 BUDGET = 4
 """Seconds for the phase of the broken measure: long enough for several observations."""
+BUDGETS = {"azure.quarantine-nsg": 20}
+"""Flow logs tell that nothing goes on only after the interval in which a flow would have been seen again."""
 
 
 @pytest.fixture
@@ -58,8 +60,12 @@ def lying(kind: type[Measure[Any]]) -> Callable[[Any, Target, State], Change]:
     return apply
 
 
-BESIDES = {"aws.open-investigation": ("identities",)}
-"""What a measure needs beside its own targets: somebody to investigate."""
+BESIDES = {
+    "aws.open-investigation": ("identities",),
+    "azure.quarantine-nsg": ("evidence_sources",),
+    "azure.snapshot-disks": ("evidence_sources",),
+}
+"""What a measure needs beside its own targets: somebody to investigate; flow logs that prove isolation."""
 
 MACHINES = frozenset({"ec2-instance", "virtual-machine"})
 
@@ -100,7 +106,9 @@ def alone(stack: Stack, workload_id: str, kind: type[Measure[Any]]) -> Iterator[
     """A workload with the parts that the measure acts on, and little time for its phase."""
     group = group_of(kind, stack.workload(workload_id))
     fields = reduced(stack, workload_id, group, *BESIDES.get(kind.name, ()))
-    with stack.edited(workload_id, budgets={kind.phase.name.lower(): BUDGET}, **fields):
+    with stack.edited(
+        workload_id, budgets={kind.phase.name.lower(): BUDGETS.get(kind.name, BUDGET)}, **fields
+    ):
         yield
 
 
