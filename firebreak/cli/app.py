@@ -37,6 +37,7 @@ COMMANDS = {
     "permissions": "firebreak.cli.registry:permissions",
     "worker": "firebreak.cli.serve:worker",
     "serve": "firebreak.cli.web:serve",
+    "break-glass": "firebreak.cli.breakglass:break_glass",
     "doctor": "firebreak.cli.doctor:doctor",
 }
 """Each command by the place it is defined in; only the one that is called is imported."""

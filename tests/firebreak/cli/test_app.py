@@ -16,7 +16,7 @@ from tests.firebreak.cli.conftest import Cli
 
 PROMISED = [
     *("demo", "up", "contain", "status", "approve", "reject", "retry", "proceed", "stop", "release"),
-    *("evidence", "inventory", "measures", "permissions", "worker", "doctor"),
+    *("evidence", "inventory", "measures", "permissions", "worker", "serve", "break-glass", "doctor"),
 ]
 
 
