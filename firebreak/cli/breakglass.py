@@ -15,8 +15,8 @@ from firebreak.errors import UsageError
 def break_glass(as_json: bool) -> None:
     """Ask for the password of the console's sealed account, and print its hash for the settings.
 
-    Put the password into a safe and the hash into FIREBREAK_CONSOLE__BREAK_GLASS_HASH. The account contains and
-    stops when the identity provider is away; every use pages the on-call.
+    Put the password into a safe and the hash into FIREBREAK_CONSOLE__BREAK_GLASS_HASH. The account contains
+    and stops when the identity provider is away; every use pages the on-call.
     """
     password = click.prompt(
         "Password (20 characters or more)", hide_input=True, confirmation_prompt=True, err=True
