@@ -14,7 +14,7 @@ from tests.e2e.scenes import scene_of
 from tests.e2e.stack import Stack, running_stack
 
 QUICK_ON_AZURE = {"test_contained.py", "test_alerts.py", "test_bad_input.py"}
-"""The other modules take minutes on their second cloud: make slow runs them there, as CI does."""
+"""The other modules take minutes on their second cloud: make slow runs them there."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks select
