@@ -104,7 +104,8 @@ async def test_the_text_of_an_alert_never_chooses_a_target(stage: Stage) -> None
     run = await stage.play(Script(standard()), reason=reason, source="waf'; DROP TABLE", requested_by="siem")
     document = await run.ended()
     assert document.workload_id == run.workload.id
-    assert "payroll" not in document.model_dump_json()
+    assert [trigger.reason for trigger in document.triggers] == [reason]  # shown as what it is, evidence
+    assert "payroll" not in document.model_copy(update={"triggers": ()}).model_dump_json()
     assert {step.step.target.ref for step in run.recording.steps} == {
         part.target.ref for part in run.recording.script.acts
     }
