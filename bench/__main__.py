@@ -32,7 +32,7 @@ def main(names: tuple[str, ...], size: float, *, document_only: bool) -> None:
 
 
 def _main() -> int:
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends what was started, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, too
     main(standalone_mode=False)
     return 0
 
