@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from firebreak.steps import Gate
 
 from workflows.alerts import Alerts
+from workflows.approvable import Approvable
 from workflows.calls import Calls, Gathered
 from workflows.custody import Custody
 from workflows.decisions import Decisions, check_kind
@@ -45,7 +46,7 @@ REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError
 
 
 @workflow.defn(name="containment", failure_exception_types=[ValidationError, FirebreakError])
-class Containment:
+class Containment(Approvable):
     """One containment of one workload; later alerts for the same workload join it."""
 
     @workflow.init
@@ -94,21 +95,6 @@ class Containment:
         """Keep an alert for this workload: the one that started the run, or one that joins it."""
         self.alerts.record(trigger)
 
-    @workflow.signal
-    def decision_refused(self, decision: Decision) -> None:
-        """Keep a decision that was not accepted; a refused update leaves no trace of its own."""
-        self.decisions.record(decision)
-
-    @workflow.update
-    def approve(self, decision: Decision) -> Decision:
-        """Agree to the containment."""
-        return self.decisions.accept(decision)
-
-    @workflow.update
-    def reject(self, decision: Decision) -> Decision:
-        """Refuse the containment: nothing is changed."""
-        return self.decisions.accept(decision)
-
     @workflow.update
     def retry(self, decision: Decision) -> Decision:
         """Try again what is not proved in the phase that waits."""
@@ -123,16 +109,6 @@ class Containment:
     def stop(self, decision: Decision) -> Decision:
         """End the run at the next gate; what is contained stays contained."""
         return self.decisions.accept(decision)
-
-    @approve.validator
-    def _may_approve(self, decision: Decision) -> None:
-        check_kind(decision, "approve")
-        self.decisions.check_approve(decision)
-
-    @reject.validator
-    def _may_reject(self, decision: Decision) -> None:
-        check_kind(decision, "reject")
-        self.decisions.check_awaited("approval")
 
     @retry.validator
     def _may_retry(self, decision: Decision) -> None:

@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from firebreak.errors import FirebreakError
     from firebreak.model import Consent, Phase, Verdict
     from firebreak.record import (
-        Decision,
         Ended,
         Plan,
         PlannedStep,
@@ -30,7 +29,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from firebreak.statusdoc import status
 
-from workflows.decisions import Decisions, check_kind
+from workflows.approvable import Approvable
+from workflows.decisions import Decisions
 from workflows.failures import message
 from workflows.oncall import OnCall
 from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
@@ -43,7 +43,7 @@ CONSENT = Consent(mode="approval", approvers=1, timeout_seconds=86_400, default=
 
 
 @workflow.defn(name="release", failure_exception_types=[ValidationError, FirebreakError])
-class Release:
+class Release(Approvable):
     """One release of one contained workload, by one person and approved by another."""
 
     @workflow.init
@@ -80,31 +80,6 @@ class Release:
             await workflow.wait_condition(workflow.all_handlers_finished)
             await self.oncall.deliver_last()
         return ended
-
-    @workflow.signal
-    def decision_refused(self, decision: Decision) -> None:
-        """Keep a decision that was not accepted; a refused update leaves no trace of its own."""
-        self.decisions.record(decision)
-
-    @workflow.update
-    def approve(self, decision: Decision) -> Decision:
-        """Agree to the release."""
-        return self.decisions.accept(decision)
-
-    @workflow.update
-    def reject(self, decision: Decision) -> Decision:
-        """Refuse the release: the workload stays contained."""
-        return self.decisions.accept(decision)
-
-    @approve.validator
-    def _may_approve(self, decision: Decision) -> None:
-        check_kind(decision, "approve")
-        self.decisions.check_approve(decision)
-
-    @reject.validator
-    def _may_reject(self, decision: Decision) -> None:
-        check_kind(decision, "reject")
-        self.decisions.check_awaited("approval")
 
     async def _approved(self) -> bool:
         """Whether another person agreed, here or with the request."""
