@@ -6,7 +6,7 @@ import importlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from firebreak import __version__
 from firebreak.errors import UsageError
@@ -14,6 +14,7 @@ from firebreak.report.clocks import Deadlines, due
 from firebreak.report.facts import Facts
 from firebreak.report.plot import duration, plot
 from firebreak.report.principles import PRINCIPLES
+from firebreak.report.templating import environment
 
 
 def html(facts: Facts, deadlines: Deadlines, *, made_at: datetime, aware_at: datetime | None = None) -> str:
@@ -44,16 +45,10 @@ def pdf(page: str, path: Path) -> None:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("firebreak.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["utc"] = _utc
-    environment.filters["duration"] = duration
-    return environment
+    templates = environment("firebreak.report")
+    templates.filters["utc"] = _utc
+    templates.filters["duration"] = duration
+    return templates
 
 
 def _utc(moment: datetime | None) -> str:

@@ -10,10 +10,11 @@ from importlib import resources
 from typing import Any
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from firebreak import __version__
 from firebreak.reading import latest_finding
+from firebreak.report.templating import environment
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -72,14 +73,8 @@ def iso(moment: datetime) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("firebreak.web.console"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    templates = environment("firebreak.web.console")
+    templates.filters.update(
         duration=duration,
         latest=latest_finding,
         iso=iso,
@@ -89,8 +84,8 @@ def _environment() -> Environment:
         icon=lambda verdict: ICONS[str(verdict)],
         milliseconds=lambda at: int(at.timestamp() * 1000),
     )
-    environment.globals.update(version=__version__, htmx_config=HTMX, static=_static)
-    return environment
+    templates.globals.update(version=__version__, htmx_config=HTMX, static=_static)
+    return templates
 
 
 @lru_cache(maxsize=32)
