@@ -23,7 +23,7 @@ from firebreak.start import Started
 from tests.e2e.aws import AwsScene, export_public_key
 from tests.e2e.stack import Stack, running_stack, unproved
 from tests.firebreak.web.hooks import UNKNOWN, Hooks, hooks_on, ids_of, payload, senders, sent, sources_file
-from tests.firebreak.web.senders import Keys, Sent
+from tests.firebreak.web.senders import Keys, Sent, keys_in_environment
 from tests.firebreak.web.test_sources_end_to_end import CASES, Case
 
 EXPORTED = ("sentinel", "guardduty-sns", "scc", "pagerduty")
@@ -54,10 +54,7 @@ class Hooked:
 
 @pytest.fixture(scope="module")
 def keys() -> Iterator[Keys]:
-    made = Keys()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, secret in made.secrets.items():
-            patch.setenv(f"WEBHOOK_TEST_{name}", secret)
+    with keys_in_environment() as made:
         yield made
 
 

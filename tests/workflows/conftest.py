@@ -6,13 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
-from firebreak.codec import data_converter
-from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer, dev_server
-from firebreak.settings import Settings
-from tests.workflows.stage import Stage, skipping_stage, stage_on
+from tests.workflows.stage import Stage, skipping_stage, stage_at
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(server: DevServer) -> AsyncIterator[Stage]:
     """On the real dev server."""
-    client = await Client.connect(server.address, data_converter=data_converter(Settings()))
-    await ensure_search_attributes(client)
-    async with stage_on(client) as running:
+    async with stage_at(server) as running:
         yield running
 
 

@@ -22,7 +22,8 @@ from temporalio.worker import Worker
 
 from firebreak import start, worker
 from firebreak.codec import data_converter
-from firebreak.connect import SEARCH_ATTRIBUTES
+from firebreak.connect import SEARCH_ATTRIBUTES, ensure_search_attributes
+from firebreak.devserver import DevServer
 from firebreak.model import Cloud, Mode, Workload
 from firebreak.record import Decision, Ended, RunStatus, Trigger
 from firebreak.settings import Settings
@@ -181,6 +182,15 @@ async def stage_on(client: Client) -> AsyncIterator[Stage]:
         for each in scripted_workers(client, settings, acting):
             await stack.enter_async_context(each)
         yield Stage(client, settings, acting)
+
+
+@asynccontextmanager
+async def stage_at(server: DevServer) -> AsyncIterator[Stage]:
+    """A stage on a dev server, with its search attributes."""
+    client = await Client.connect(server.address, data_converter=data_converter(Settings()))
+    await ensure_search_attributes(client)
+    async with stage_on(client) as running:
+        yield running
 
 
 @asynccontextmanager

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
-from firebreak.codec import data_converter
-from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer, dev_server
-from firebreak.settings import Settings
 from tests.firebreak.web.hooks import Hooks, hooks_on, settings_for, sources_file
-from tests.firebreak.web.senders import Keys
-from tests.workflows.stage import Stage, stage_on
+from tests.firebreak.web.senders import Keys, keys_in_environment
+from tests.workflows.stage import Stage, stage_at
 
 
 @pytest.fixture(scope="session")
@@ -26,18 +22,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(server: DevServer) -> AsyncIterator[Stage]:
-    client = await Client.connect(server.address, data_converter=data_converter(Settings()))
-    await ensure_search_attributes(client)
-    async with stage_on(client) as running:
+    async with stage_at(server) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def keys() -> Iterator[Keys]:
-    made = Keys()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, secret in made.secrets.items():
-            patch.setenv(f"WEBHOOK_TEST_{name}", secret)
+    with keys_in_environment() as made:
         yield made
 
 

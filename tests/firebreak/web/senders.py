@@ -8,13 +8,15 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import jwt
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -178,6 +180,16 @@ class Keys:
 
     def _digest(self, which: str, body: bytes) -> bytes:
         return hmac.digest(self.secrets[which].encode(), body, "sha256")
+
+
+@contextmanager
+def keys_in_environment() -> Iterator[Keys]:
+    """Keys whose secrets stand where the sources file looks for them."""
+    made = Keys()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, secret in made.secrets.items():
+            patch.setenv(f"WEBHOOK_TEST_{name}", secret)
+        yield made
 
 
 def moments(at: datetime) -> dict[str, str]:
