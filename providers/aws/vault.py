@@ -11,12 +11,12 @@ import re
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 import botocore.session
@@ -24,9 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.errors import EvidenceError, PermanentCloudError, SettingsError
 from firebreak.evidence.streaming import Tally, cut
-from firebreak.measure import found, now
-from firebreak.model import Cloud, Finding, Method, Stored
+from firebreak.measure import now
+from firebreak.model import Cloud
 from firebreak.settings import Settings
+from firebreak.versioned import HIDDEN, Refusal, VersionedVault
 from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.sealing import seal, seal_key_arn, unseal
 from providers.aws.session import role_client
@@ -59,18 +60,19 @@ OBJECT_ACTIONS = (
 grant ``s3:BypassGovernanceRetention``."""
 
 _STORE = re.compile(r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.*'()/-]*))?$")
-_KEY = re.compile(r"^[\w!.*'()/=+@,:-]{1,900}$")
-_HIDDEN = ".hidden/"
 _CANARY = ".canary/"
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 
 
-class S3Vault:
-    """An evidence store under one prefix of one bucket. Safe to share between threads."""
+class S3Vault(VersionedVault):
+    """An evidence store under one prefix of one bucket."""
+
+    internal: ClassVar[tuple[str, ...]] = (HIDDEN, _CANARY)
+    to_lock = "enable Object Lock on the bucket; grant s3:PutObjectRetention, s3:GetObjectRetention"
 
     def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
+        super().__init__(f"s3://{bucket}", prefix)
         self.bucket = bucket
-        self.prefix = prefix
         self._settings = settings.evidence_of(Cloud.AWS)
         self._control_lock = threading.Lock()
         self._may_delete = False
@@ -88,85 +90,6 @@ class S3Vault:
         prefix = (match["prefix"] or "").strip("/")
         return cls(match["bucket"], f"{prefix}/" if prefix else "", settings)
 
-    def put(self, key: str, body: bytes | Iterable[bytes], *, media_type: str = "application/json") -> Stored:
-        """Store and lock an object, streaming ``body``; memory stays flat."""
-        name, tally = self._name(key), Tally()
-        parts = cut(body, PART_BYTES)
-        first, is_whole = next(parts)
-        with translated(self._uri(name)):
-            if is_whole:
-                version = self._put_whole(name, tally.add(first), media_type)
-            else:
-                version = self._put_parts(name, chain((first,), (p for p, _ in parts)), tally, media_type)
-            locked_until = self._read_lock(name, version)
-        if locked_until is None:
-            raise EvidenceError(
-                "the store did not lock the object",
-                resource=self._uri(name),
-                remedy="enable Object Lock on the bucket; grant s3:PutObjectRetention, s3:GetObjectRetention",
-            )
-        return Stored(
-            uri=self._uri(name),
-            version_id=version,
-            sha256=tally.sha256,
-            size=tally.size,
-            locked_until=locked_until,
-        )
-
-    def read(self, stored: Stored) -> Iterator[bytes]:
-        """Stream exactly that version; raises EvidenceError when it is gone or hashes differently."""
-        tally = Tally()
-        for chunk in self._stream(self._name_of(stored.uri), stored.version_id):
-            yield tally.add(chunk)
-        actual = tally.sha256
-        if actual != stored.sha256:
-            raise EvidenceError(f"stored bytes hash to {actual}, not {stored.sha256}", resource=stored.uri)
-
-    def find(self, uri: str) -> Stored:
-        """The newest version at a uri, hashed again; raises EvidenceError when there is none."""
-        name = self._name_of(uri)
-        version = next((v for n, v in self._versions(name) if n == name), None)
-        if version is None:
-            raise EvidenceError("there is no evidence at this uri", resource=uri)
-        tally = Tally()
-        for chunk in self._stream(name, version):
-            tally.add(chunk)
-        with translated(uri):
-            locked_until = self._read_lock(name, version)
-        return Stored(
-            uri=uri,
-            version_id=version,
-            sha256=tally.sha256,
-            size=tally.size,
-            locked_until=locked_until,
-        )
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """The uris below a key prefix, sorted. Delete markers hide nothing."""
-        last = ""
-        for name, _ in self._versions(self._name(prefix) if prefix else self.prefix):
-            if name != last and not self._is_internal(name):
-                yield self._uri(name)
-            last = name
-
-    def uri(self, key: str) -> str:
-        """The uri under which ``key`` is stored."""
-        return self._uri(self._name(key))
-
-    def prove_locked(self, stored: Stored) -> Finding:
-        """Try to delete that version, and report that the store refused.
-
-        The control: the same role has deleted an unlocked version, so the refusal is the lock's. What has no
-        lock is not tried, because the proof is not worth the evidence.
-        """
-        name = self._name_of(stored.uri)
-        with translated(stored.uri):
-            locked_until = self._read_lock(name, stored.version_id)
-            if locked_until is None or locked_until <= now():
-                return found(Method.LIVE_PROBE, "not locked: no retention", holds=False, uri=stored.uri)
-            self._prove_may_delete()
-        return self._try_delete(name, stored, locked_until)
-
     def hide(self, key: str, secret: bytes) -> None:
         """Keep a short-lived secret, encrypted under the seal key and unlocked, until ``forget``."""
         name = self._hidden(key)
@@ -180,16 +103,6 @@ class S3Vault:
                     remedy="remove the default retention: every exhibit is locked on its own",
                 )
 
-    def reveal(self, key: str) -> bytes | None:
-        """The hidden secret, or None when there is none."""
-        name = self._hidden(key)
-        try:
-            sealed = b"".join(self._stream(name, None))
-        except EvidenceError:
-            return None  # nothing is hidden under this key: the promise of this method
-        with translated(self._uri(name)):
-            return unseal(self._kms(), self._seal_key(), key, sealed)
-
     def forget(self, prefix: str) -> None:
         """Delete every version of every hidden secret below a key prefix; harmless when there is none."""
         for name, version in list(self._versions(self._hidden(prefix), markers=True)):
@@ -198,7 +111,7 @@ class S3Vault:
 
     def check(self) -> tuple[str, ...]:
         """Name what is wrong with the bucket's versioning, lock and default retention. Read-only."""
-        with translated(f"s3://{self.bucket}"):
+        with translated(self.home):
             versioning = self._s3().get_bucket_versioning(Bucket=self.bucket).get("Status")
             lock = self._lock_configuration()
         problems = []
@@ -212,27 +125,7 @@ class S3Vault:
             problems.append(f"a default retention of {period} would lock the secrets that must be deletable")
         return tuple(problems)
 
-    # names and clients
-
-    def _name(self, key: str) -> str:
-        if not _KEY.fullmatch(key) or key.startswith("/") or ".." in key.split("/"):
-            raise EvidenceError(f"{key!r} is not a key of the evidence store")
-        return self.prefix + key
-
-    def _hidden(self, key: str) -> str:
-        return self.prefix + _HIDDEN + self._name(key).removeprefix(self.prefix)
-
-    def _is_internal(self, name: str) -> bool:
-        return name.removeprefix(self.prefix).startswith((_HIDDEN, _CANARY))
-
-    def _uri(self, name: str) -> str:
-        return f"s3://{self.bucket}/{name}"
-
-    def _name_of(self, uri: str) -> str:
-        start = f"s3://{self.bucket}/{self.prefix}"
-        if not uri.startswith(start):
-            raise EvidenceError(f"not in the evidence store {start}", resource=uri)
-        return uri.removeprefix(f"s3://{self.bucket}/")
+    # clients
 
     def _s3(self) -> S3Client:
         client: S3Client = evidence_client(self._settings.access, "s3")
@@ -246,7 +139,20 @@ class S3Vault:
     def _seal_key(self) -> str:
         return seal_key_arn(self._settings.seal_key)
 
+    def _unseal(self, key: str, sealed: bytes) -> bytes:
+        return unseal(self._kms(), self._seal_key(), key, sealed)
+
     # objects
+
+    def _translated(self, uri: str) -> AbstractContextManager[None]:
+        return translated(uri)
+
+    def _write(self, name: str, body: bytes | Iterable[bytes], tally: Tally, media_type: str) -> str:
+        parts = cut(body, PART_BYTES)
+        first, is_whole = next(parts)
+        if is_whole:
+            return self._put_whole(name, tally.add(first), media_type)
+        return self._put_parts(name, chain((first,), (p for p, _ in parts)), tally, media_type)
 
     def _lock(self) -> dict[str, Any]:
         until = now() + timedelta(days=self._settings.retention_days)
@@ -323,7 +229,6 @@ class S3Vault:
         return str(version)
 
     def _read_lock(self, name: str, version: str) -> datetime | None:
-        """The end of the retention in the mode that was asked for; None when there is no such retention."""
         head = self._s3().head_object(Bucket=self.bucket, Key=name, VersionId=version)
         until = head.get("ObjectLockRetainUntilDate")
         if until is None or head.get("ObjectLockMode") not in {self._settings.retention_mode, "COMPLIANCE"}:
@@ -338,9 +243,15 @@ class S3Vault:
             except ClientError as error:
                 if error_code(error) not in _GONE:
                     raise
-                raise EvidenceError("evidence is gone from the store", resource=self._uri(name)) from error
+                raise self._gone(name) from error
             with closing(body):
                 yield from body.iter_chunks(READ_BYTES)
+
+    def _names(self, start: str) -> Iterator[str]:
+        return (name for name, _ in self._versions(start))
+
+    def _newest(self, name: str) -> str | None:
+        return next((version for each, version in self._versions(name) if each == name), None)
 
     def _versions(self, start: str, *, markers: bool = False) -> Iterator[tuple[str, str]]:
         """Names and version ids below a start, by name, the newest first."""
@@ -359,6 +270,7 @@ class S3Vault:
     # proof
 
     def _prove_may_delete(self) -> None:
+        """Delete an unlocked version once, as the same role, so that the refusal of another is the lock's."""
         with self._control_lock:
             if self._may_delete:
                 return
@@ -376,24 +288,19 @@ class S3Vault:
                 raise
             self._may_delete = True
 
-    def _try_delete(self, name: str, stored: Stored, locked_until: datetime) -> Finding:
-        detail: dict[str, Any] = {
-            "uri": stored.uri,
-            "version_id": stored.version_id,
-            "locked_until": locked_until.isoformat(),
-        }
+    def _try_delete(self, name: str, version: str) -> Refusal | None:
         try:
-            self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=stored.version_id)
+            self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=version)
         except ClientError as error:
             code = error_code(error)
-            denied = code in DENIED_CODES
-            observed = f"{'denied' if denied else 'unclear'}: {code} ({status_of(error)}) to delete a version"
-            detail["request_id"] = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
-            return found(Method.LIVE_PROBE, observed, holds=denied, inconclusive=not denied, **detail)
+            return Refusal(
+                f"{code} ({status_of(error)}) to delete a version",
+                by_lock=code in DENIED_CODES,
+                request_id=str(error.response.get("ResponseMetadata", {}).get("RequestId", "")),
+            )
         except BotoCoreError as error:
-            observed = f"unclear: {type(error).__name__}"
-            return found(Method.LIVE_PROBE, observed, holds=False, inconclusive=True, **detail)
-        return found(Method.LIVE_PROBE, "the store deleted a locked version", holds=False, **detail)
+            return Refusal(type(error).__name__, by_lock=False)
+        return None
 
 
 def evidence_client(access: dict[str, str], service: str, region: str = "") -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,9 +18,10 @@ from azure.core.exceptions import AzureError, HttpResponseError
 
 from firebreak.errors import EvidenceError, SettingsError
 from firebreak.evidence.streaming import Tally, cut
-from firebreak.measure import found, now
-from firebreak.model import Cloud, Finding, Method, Stored
+from firebreak.measure import now
+from firebreak.model import Cloud
 from firebreak.settings import Settings
+from firebreak.versioned import Refusal, VersionedVault
 from providers.azure import clients
 from providers.azure.answers import NOT_FOUND, error_code, request_id_of, status_of, translated
 from providers.azure.credentials import Credential, credential_of
@@ -60,18 +62,18 @@ _STORE = re.compile(
     r"^https://(?P<host>[a-z0-9]{3,24}\.blob\.[a-z.]+)/(?P<container>[a-z0-9](?:-?[a-z0-9]){2,62})"
     r"(?:/(?P<prefix>[\w!.*'()/-]*))?$"
 )
-_KEY = re.compile(r"^[\w!.*'()/=+@,:-]{1,900}$")
-_HIDDEN = ".hidden/"
 _MODES = {"COMPLIANCE": "Locked", "GOVERNANCE": "Unlocked"}
 
 
-class AzureBlobVault:
-    """An evidence store under one prefix of one container. Safe to share between threads."""
+class AzureBlobVault(VersionedVault):
+    """An evidence store under one prefix of one container."""
+
+    to_lock = "enable version-level immutability on the container"
 
     def __init__(self, host: str, container: str, prefix: str, settings: Settings) -> None:
+        super().__init__(f"https://{host}/{container}", prefix)
         self.account_url = f"https://{host}"
         self.container = container
-        self.prefix = prefix
         self._settings = settings.evidence_of(Cloud.AZURE)
 
     @classmethod
@@ -87,82 +89,6 @@ class AzureBlobVault:
         prefix = (match["prefix"] or "").strip("/")
         return cls(match["host"], match["container"], f"{prefix}/" if prefix else "", settings)
 
-    def put(self, key: str, body: bytes | Iterable[bytes], *, media_type: str = "application/json") -> Stored:
-        """Store and lock an object, streaming ``body``; memory stays flat."""
-        name, tally = self._name(key), Tally()
-        with translated(self._uri(name)):
-            version = self._write(name, body, tally, media_type)
-            locked_until = self._read_lock(name, version)
-        if locked_until is None:
-            raise EvidenceError(
-                "the store did not lock the object",
-                resource=self._uri(name),
-                remedy="enable version-level immutability on the container",
-            )
-        return Stored(
-            uri=self._uri(name),
-            version_id=version,
-            sha256=tally.sha256,
-            size=tally.size,
-            locked_until=locked_until,
-        )
-
-    def read(self, stored: Stored) -> Iterator[bytes]:
-        """Stream exactly that version; raises EvidenceError when it is gone or hashes differently."""
-        tally = Tally()
-        for chunk in self._stream(self._name_of(stored.uri), stored.version_id):
-            yield tally.add(chunk)
-        if tally.sha256 != stored.sha256:
-            raise EvidenceError(
-                f"stored bytes hash to {tally.sha256}, not {stored.sha256}", resource=stored.uri
-            )
-
-    def find(self, uri: str) -> Stored:
-        """The newest version at a uri, hashed again; raises EvidenceError when there is none."""
-        name = self._name_of(uri)
-        # A version's id is the time it was made, so that the newest sorts last ("Blob versioning").
-        version = max((v for n, v, _ in self._versions(name) if n == name), default=None)
-        if version is None:
-            raise EvidenceError("there is no evidence at this uri", resource=uri)
-        tally = Tally()
-        for chunk in self._stream(name, version):
-            tally.add(chunk)
-        with translated(uri):
-            locked_until = self._read_lock(name, version)
-        return Stored(
-            uri=uri, version_id=version, sha256=tally.sha256, size=tally.size, locked_until=locked_until
-        )
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """The uris below a key prefix, sorted. A deleted current version hides nothing."""
-        last = ""
-        for name, _, _ in self._versions(self._name(prefix) if prefix else self.prefix):
-            if name != last and not name.removeprefix(self.prefix).startswith(_HIDDEN):
-                yield self._uri(name)
-            last = name
-
-    def uri(self, key: str) -> str:
-        """The uri under which ``key`` is stored."""
-        return self._uri(self._name(key))
-
-    def prove_locked(self, stored: Stored) -> Finding:
-        """Try to delete that version, and report that the store refused.
-
-        Immutability has error codes of its own, which no missing permission gives: only they are proof. What
-        has no lock is not tried, because the proof is not worth the evidence.
-        """
-        name = self._name_of(stored.uri)
-        with translated(stored.uri):
-            locked_until = self._read_lock(name, stored.version_id)
-        if locked_until is None or locked_until <= now():
-            return found(Method.LIVE_PROBE, "not locked: no retention", holds=False, uri=stored.uri)
-        detail = {
-            "uri": stored.uri,
-            "version_id": stored.version_id,
-            "locked_until": locked_until.isoformat(),
-        }
-        return self._judge(self._try_delete(name, stored.version_id), detail)
-
     def hide(self, key: str, secret: bytes) -> None:
         """Keep a short-lived secret, encrypted under the seal key and unlocked, until ``forget``."""
         name = self._hidden(key)
@@ -175,16 +101,6 @@ class AzureBlobVault:
                     resource=self._uri(""),
                     remedy="remove the default policy: every exhibit is locked on its own",
                 )
-
-    def reveal(self, key: str) -> bytes | None:
-        """The hidden secret, or None when there is none."""
-        name = self._hidden(key)
-        try:
-            sealed = b"".join(self._stream(name, None))
-        except EvidenceError:
-            return None  # nothing is hidden under this key: the promise of this method
-        with translated(self._uri(name)):
-            return unseal(self._credential(), key, sealed, wanted=self._seal_key())
 
     def forget(self, prefix: str) -> None:
         """Delete every version of every hidden secret below a key prefix; harmless when there is none."""
@@ -207,24 +123,7 @@ class AzureBlobVault:
             problems.append("the container's own policy would lock the secrets that must be deletable")
         return (*problems, *exposure(self._credential(), self._settings.access, self.account_url))
 
-    # names and clients
-
-    def _name(self, key: str) -> str:
-        if not _KEY.fullmatch(key) or key.startswith("/") or {".", ".."} & set(key.split("/")):
-            raise EvidenceError(f"{key!r} is not a key of the evidence store")
-        return self.prefix + key
-
-    def _hidden(self, key: str) -> str:
-        return self.prefix + _HIDDEN + self._name(key).removeprefix(self.prefix)
-
-    def _uri(self, name: str) -> str:
-        return f"{self.account_url}/{self.container}/{name}"
-
-    def _name_of(self, uri: str) -> str:
-        start = f"{self.account_url}/{self.container}/{self.prefix}"
-        if not uri.startswith(start):
-            raise EvidenceError(f"not in the evidence store {start}", resource=uri)
-        return uri.removeprefix(f"{self.account_url}/{self.container}/")
+    # clients
 
     def _credential(self) -> Credential:
         return evidence_credential(self._settings.access)
@@ -239,7 +138,13 @@ class AzureBlobVault:
     def _seal_key(self) -> str:
         return seal_key_url(self._settings.seal_key)
 
+    def _unseal(self, key: str, sealed: bytes) -> bytes:
+        return unseal(self._credential(), key, sealed, wanted=self._seal_key())
+
     # objects
+
+    def _translated(self, uri: str) -> AbstractContextManager[None]:
+        return translated(uri)
 
     def _policy(self) -> ImmutabilityPolicy:
         from azure.storage.blob import ImmutabilityPolicy  # noqa: PLC0415
@@ -294,7 +199,7 @@ class AzureBlobVault:
         return EvidenceError(
             "the evidence container keeps no immutable versions",
             resource=self._uri(name),
-            remedy="enable version-level immutability on the container",
+            remedy=self.to_lock,
         )
 
     def _retention(self, name: str, version: str) -> tuple[datetime, str] | None:
@@ -305,7 +210,6 @@ class AzureBlobVault:
         return _aware(policy.expiry_time), str(policy.policy_mode).lower()
 
     def _read_lock(self, name: str, version: str) -> datetime | None:
-        """The end of the retention in the mode that was asked for; None when there is no such retention."""
         retention = self._retention(name, version)
         wanted = {_MODES[self._settings.retention_mode].lower(), "locked"}
         return retention[0] if retention and retention[1] in wanted else None
@@ -317,8 +221,15 @@ class AzureBlobVault:
             except HttpResponseError as error:
                 if status_of(error) != NOT_FOUND:
                     raise
-                raise EvidenceError("evidence is gone from the store", resource=self._uri(name)) from error
+                raise self._gone(name) from error
             yield from body.chunks()
+
+    def _names(self, start: str) -> Iterator[str]:
+        return (name for name, _, _ in self._versions(start))
+
+    def _newest(self, name: str) -> str | None:
+        # A version's id is the time it was made, so that the newest sorts last ("Blob versioning").
+        return max((version for each, version, _ in self._versions(name) if each == name), default=None)
 
     def _versions(self, start: str) -> Iterator[tuple[str, str, bool]]:
         """Names, version ids, and which is current, below a start: by name, the oldest version first."""
@@ -338,25 +249,16 @@ class AzureBlobVault:
 
     # proof
 
-    def _try_delete(self, name: str, version: str) -> AzureError | None:
+    def _try_delete(self, name: str, version: str) -> Refusal | None:
         """Delete a version; returns the refusal, or None when it is gone.
 
         The service never deletes a current version by its id. Then the blob is deleted: a lock refuses that
         as well, or it leaves its state as a version that can be named.
         """
-        refusal = _refusal(self._blob(name, version))
-        if refusal is None or error_code(refusal) != CURRENT_VERSION:
-            return refusal
-        return _refusal(self._blob(name)) or _refusal(self._blob(name, version))
-
-    def _judge(self, refusal: AzureError | None, detail: dict[str, Any]) -> Finding:
-        if refusal is None:
-            return found(Method.LIVE_PROBE, "the store deleted a locked version", holds=False, **detail)
-        code, status = error_code(refusal) or type(refusal).__name__, status_of(refusal)
-        denied = code in IMMUTABLE_CODES
-        observed = f"{'denied' if denied else 'unclear'}: {code} ({status}) to delete a version"
-        detail["request_id"] = request_id_of(refusal)
-        return found(Method.LIVE_PROBE, observed, holds=denied, inconclusive=not denied, **detail)
+        refused = _refused(self._blob(name, version))
+        if refused is not None and error_code(refused) == CURRENT_VERSION:
+            refused = _refused(self._blob(name)) or _refused(self._blob(name, version))
+        return _refusal(refused) if refused is not None else None
 
 
 def container_scope(settings: Settings) -> tuple[str, str]:
@@ -372,12 +274,22 @@ def evidence_credential(access: dict[str, str]) -> Credential:
     return credential_of(access.get("cloud", ""), access.get("tenant_id", ""), access.get("client_id", ""))
 
 
-def _refusal(blob: BlobClient) -> AzureError | None:
+def _refused(blob: BlobClient) -> AzureError | None:
     try:
         blob.delete_blob()
     except AzureError as error:
         return error
     return None
+
+
+def _refusal(error: AzureError) -> Refusal:
+    """Read a refusal: immutability has codes of its own, which no missing permission gives."""
+    code = error_code(error) or type(error).__name__
+    return Refusal(
+        f"{code} ({status_of(error)}) to delete a version",
+        by_lock=code in IMMUTABLE_CODES,
+        request_id=request_id_of(error),
+    )
 
 
 def _aware(at: datetime) -> datetime:
