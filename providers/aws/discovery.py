@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from firebreak.measure import now
-from firebreak.model import Cloud, JsonObject, Mode, Run, Workload
+from firebreak.discovery import drafts_of, is_wanted, note_shared, own_run, proposal_of
+from firebreak.model import Cloud, JsonObject
 from firebreak.provider import Proposal, Search
 from firebreak.settings import Settings
 from providers.aws import arnkinds
 from providers.aws.answers import already, translated
-from providers.aws.drafting import Draft, workload_id
+from providers.aws.drafting import Draft
 from providers.aws.session import AwsAccess, partition
 
 DISCOVERY_ACTIONS = (
@@ -57,58 +57,15 @@ class Tagged:
 
 def discover(search: Search, settings: Settings) -> Proposal:
     """Read the account and propose its workloads; every call only reads."""
-    access = AwsAccess(_run(search), settings)
+    access = AwsAccess(own_run(search, Cloud.AWS), settings)
     by_value: dict[str, list[Tagged]] = defaultdict(list)
     for each in (*_resources(access, search), *_principals(access, search)):
         by_value[each.tags[search.tag]].append(each)
-    drafts = _drafts(by_value, search)
+    drafts = drafts_of(Draft, by_value, search)
     for value, draft in drafts.items():
         _Explorer(access, draft).explore(by_value[value])
-    _note_shared(list(drafts.values()))
-    return Proposal(
-        workloads=tuple(draft.workload() for draft in drafts.values()),
-        notes={draft.id: tuple(draft.notes) for draft in drafts.values()},
-        left_out=tuple(f"{draft.id}: {text}" for draft in drafts.values() for text in draft.left_out),
-    )
-
-
-def own_workload(search: Search) -> Workload:
-    """The place to search, as a workload without parts."""
-    return Workload(
-        id="discovery",
-        cloud=Cloud.AWS,
-        account=search.account,
-        region=search.region,
-        access=search.access,
-    )
-
-
-def _run(search: Search) -> Run:
-    return Run(incident_id="discovery", mode=Mode.LIVE, workload=own_workload(search), triggered_at=now())
-
-
-def _drafts(values: Mapping[str, list[Tagged]], search: Search) -> dict[str, Draft]:
-    """One draft for each tag value; two values that would give the same id are kept apart."""
-    drafts: dict[str, Draft] = {}
-    taken: Counter[str] = Counter()
-    for value in sorted(values):
-        name = workload_id(value)
-        taken[name] += 1
-        drafts[value] = Draft(name if taken[name] == 1 else f"{name[:58]}-n{taken[name]}", search)
-        if drafts[value].id != value:
-            drafts[value].note(f"the tag says {value!r}, which is no id of the inventory")
-    return drafts
-
-
-def _note_shared(drafts: list[Draft]) -> None:
-    users: dict[str, list[Draft]] = defaultdict(list)
-    for draft in drafts:
-        for arn in draft.refs("identities", "iam-role"):
-            users[arn].append(draft)
-    for arn, sharing in users.items():
-        for draft in sharing if len(sharing) > 1 else ():
-            others = ", ".join(each.id for each in sharing if each is not draft)
-            draft.note(f"{arn} is also the role of {others}: scope it with session_names")
+    note_shared(drafts.values(), "iam-role", "role", "scope it with session_names")
+    return proposal_of(drafts.values())
 
 
 def _resources(access: AwsAccess, search: Search) -> Iterator[Tagged]:
@@ -135,12 +92,7 @@ def _principals(access: AwsAccess, search: Search) -> list[Tagged]:
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         found = list(pool.map(tagged, wanted))
-    return [each for each in found if _is_wanted(search, each)]
-
-
-def _is_wanted(search: Search, each: Tagged) -> bool:
-    value = each.tags.get(search.tag)
-    return value is not None and search.value in {"", value}
+    return [each for each in found if is_wanted(search, each.tags)]
 
 
 def _taggable(path: str) -> bool:

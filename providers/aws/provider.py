@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 import botocore.session
 
+from firebreak.discovery import own_workload
 from firebreak.errors import UsageError
 from firebreak.evidence.vault import Vault
-from firebreak.model import JsonObject, Mode, Resource, Run, Workload
+from firebreak.model import Cloud, JsonObject, Mode, Resource, Run, Workload
 from firebreak.provider import Need, Proposal, Search
 from firebreak.settings import Settings
 from providers.aws import discovery, permissions
@@ -80,7 +81,7 @@ class AwsProvider:
 
     def discover(self, search: Search, settings: Settings) -> Proposal:
         """Propose workloads from the account's tags; raises UsageError when the place is not AWS's."""
-        problems = self.check(discovery.own_workload(search))
+        problems = self.check(own_workload(search, Cloud.AWS))
         if problems:
             raise UsageError("; ".join(problems))
         return discovery.discover(search, settings)

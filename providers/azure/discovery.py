@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from firebreak.measure import now
-from firebreak.model import Cloud, JsonObject, Mode, Run, Workload
+from firebreak.discovery import drafts_of, is_wanted, note_shared, own_run, proposal_of
+from firebreak.model import Cloud, JsonObject
 from firebreak.provider import Proposal, Search
 from firebreak.settings import Settings
 from providers.azure.answers import translated
-from providers.azure.drafting import Draft, workload_id
+from providers.azure.drafting import Draft
 from providers.azure.ids import same
 from providers.azure.session import AzureAccess
 
@@ -71,70 +71,28 @@ class Tagged:
 
 def discover(search: Search, settings: Settings) -> Proposal:
     """Read the subscription and propose its workloads; every call only reads."""
-    access = AzureAccess(_run(search), settings)
+    access = AzureAccess(own_run(search, Cloud.AZURE), settings)
     by_value: dict[str, list[Tagged]] = defaultdict(list)
     flow_logs: list[str] = []
     for each in _resources(access):
         kind = str(each.get("type", "")).lower()
-        value = (each.get("tags") or {}).get(search.tag)
-        if value is not None and search.value in {"", value}:
-            by_value[value].append(Tagged(each["id"], kind))
+        tags = each.get("tags") or {}
+        if is_wanted(search, tags):
+            by_value[tags[search.tag]].append(Tagged(each["id"], kind))
         if kind == FLOW_LOGS:
             flow_logs.append(each["id"])
-    drafts = _drafts(by_value, search)
+    drafts = drafts_of(Draft, by_value, search)
     for value, draft in drafts.items():
         _Explorer(access, draft, flow_logs).explore(by_value[value])
-    _note_shared(list(drafts.values()))
-    return Proposal(
-        workloads=tuple(draft.workload() for draft in drafts.values()),
-        notes={draft.id: tuple(draft.notes) for draft in drafts.values()},
-        left_out=tuple(f"{draft.id}: {text}" for draft in drafts.values() for text in draft.left_out),
-    )
-
-
-def own_workload(search: Search) -> Workload:
-    """The place to search, as a workload without parts."""
-    return Workload(
-        id="discovery",
-        cloud=Cloud.AZURE,
-        account=search.account,
-        region=search.region,
-        access=search.access,
-    )
-
-
-def _run(search: Search) -> Run:
-    return Run(incident_id="discovery", mode=Mode.LIVE, workload=own_workload(search), triggered_at=now())
+    advice = "containing one cuts off the other"
+    note_shared(drafts.values(), "managed-identity", "identity", advice)
+    return proposal_of(drafts.values())
 
 
 def _resources(access: AzureAccess) -> list[JsonObject]:
     """Every resource with its tags: a filter by tag would leave the tags out (Resources, List)."""
     with translated(access.scope):
         return list(access.arm().pages(f"{access.scope}/resources", RESOURCES_VERSION))
-
-
-def _drafts(values: Mapping[str, list[Tagged]], search: Search) -> dict[str, Draft]:
-    """One draft for each tag value; two values that would give the same id are kept apart."""
-    drafts: dict[str, Draft] = {}
-    taken: Counter[str] = Counter()
-    for value in sorted(values):
-        name = workload_id(value)
-        taken[name] += 1
-        drafts[value] = Draft(name if taken[name] == 1 else f"{name[:58]}-n{taken[name]}", search)
-        if drafts[value].id != value:
-            drafts[value].note(f"the tag says {value!r}, which is no id of the inventory")
-    return drafts
-
-
-def _note_shared(drafts: list[Draft]) -> None:
-    users: dict[str, list[Draft]] = defaultdict(list)
-    for draft in drafts:
-        for ref in draft.refs("identities", "managed-identity"):
-            users[ref.lower()].append(draft)
-    for ref, sharing in users.items():
-        for draft in sharing if len(sharing) > 1 else ():
-            others = ", ".join(each.id for each in sharing if each is not draft)
-            draft.note(f"{ref} is also the identity of {others}: containing one cuts off the other")
 
 
 class _Explorer:
@@ -207,7 +165,7 @@ class _Explorer:
         identity = machine.get("identity") or {}
         for each in identity.get("userAssignedIdentities") or {}:
             self._identity(each)
-            self.draft.use(each, ref)
+            self.draft.use("managed-identity", each, ref)
         if "SystemAssigned" in str(identity.get("type", "")):
             self.draft.note(
                 f"{ref} also has an identity of its own: declare the service-principal "

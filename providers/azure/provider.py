@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from firebreak.discovery import own_workload
 from firebreak.errors import UsageError
 from firebreak.evidence.vault import Vault
-from firebreak.model import JsonObject, Mode, Resource, Run, Workload
+from firebreak.model import Cloud, JsonObject, Mode, Resource, Run, Workload
 from firebreak.provider import Need, Proposal, Search
 from firebreak.settings import Settings
 from providers.azure.endpoints import CLOUDS
@@ -72,11 +73,10 @@ class AzureProvider:
 
     def discover(self, search: Search, settings: Settings) -> Proposal:
         """Propose workloads from the subscription's tags; raises UsageError when the place is not Azure's."""
-        discovery = _part("discovery")
-        problems = self.check(discovery.own_workload(search))
+        problems = self.check(own_workload(search, Cloud.AZURE))
         if problems:
             raise UsageError("; ".join(problems))
-        return cast("Proposal", discovery.discover(search, settings))
+        return cast("Proposal", _part("discovery").discover(search, settings))
 
 
 def _part(name: str) -> Any:
