@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -17,6 +18,10 @@ from firebreak.model import FrozenModel, Mode, Workload
 from firebreak.record import ContainmentInput, DeliveryInput, Settled
 from firebreak.settings import Settings
 from workflows.delivery import Delivery
+
+WEB_STARTS = timedelta(seconds=5)
+"""A delivery's first workflow task waits so long, or until it is told which run came of it (Temporal, "Start
+Delay"): with the web process alive, that saves every alert a task and a timer."""
 
 
 class Taken(FrozenModel):
@@ -53,6 +58,7 @@ async def take(
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             priority=start.PRIORITY[delivery.containment.mode if delivery.containment else Mode.LIVE],
             static_summary=f"alert of {delivery.source}",
+            start_delay=WEB_STARTS if delivery.containment else None,
         )
     except WorkflowAlreadyStartedError:
         return await _again(client, settings, client.get_workflow_handle(name), workload)

@@ -22,8 +22,9 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows.options import RETRY
 
-HANDOVER = timedelta(seconds=10)
-"""The web process starts the containment itself, within 5 s; after that it is taken for dead."""
+HANDOVER = timedelta(seconds=5)
+"""The web process starts the containment itself, before this begins or in this time; then it is taken for
+dead."""
 
 TELLING = timedelta(hours=24)
 """An alert that nobody could match to a workload is worth many attempts to tell people."""
