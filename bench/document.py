@@ -195,8 +195,9 @@ def webhook(result: Result) -> Iterator[str]:
         ),
     )
     yield (
-        f"Answers of the burst: {_list(burst['answers'])}. Median goal {result['goal_seconds']:g} s, "
-        f"{_met(result['met'])}.\n"
+        f"Median of one after the other: goal {result['goal_seconds']:g} s, {_met(result['met'])}. "
+        f"The burst was taken in after {burst['seconds']:g} s, limited by the dev server; its answers: "
+        f"{_list(burst['answers'])}.\n"
     )
 
 
