@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from drills.sandbox.control import ControlRequest, Route
 
 Json = dict[str, Any]
 
@@ -42,3 +44,20 @@ class Reports:
         """Forget all reports."""
         with self._lock:
             self._reports.clear()
+
+
+def serve_reports(route: Route, on_reset: Callable[[Callable[[], None]], object]) -> None:
+    """Serve the rogue agents' reports on a sandbox's control API."""
+    reports = Reports()
+    on_reset(reports.clear)
+
+    @route("POST", "/rogue")
+    def post_report(request: ControlRequest) -> dict[str, Any]:
+        """Take over an agent's report."""
+        reports.take(request.body)
+        return {}
+
+    @route("GET", "/rogue")
+    def latest_report(request: ControlRequest) -> dict[str, Any]:
+        """Return the latest report, of one agent (`?agent=`) or of whoever was last; empty without one."""
+        return reports.latest(request.query.get("agent"))

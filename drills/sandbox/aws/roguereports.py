@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from drills.sandbox.aws.control import ControlRequest, route
+from drills.sandbox.aws.control import route
 from drills.sandbox.aws.state import on_reset
-from drills.sandbox.roguereports import Reports
+from drills.sandbox.roguereports import serve_reports
 
-_reports = Reports()
-on_reset(_reports.clear)
-
-
-@route("POST", "/rogue")
-def post_report(request: ControlRequest) -> dict[str, Any]:
-    """Take over an agent's report."""
-    _reports.take(request.body)
-    return {}
-
-
-@route("GET", "/rogue")
-def latest_report(request: ControlRequest) -> dict[str, Any]:
-    """Return the latest report, of one agent (`?agent=`) or of whoever reported last; empty without one."""
-    return _reports.latest(request.query.get("agent"))
+serve_reports(route, on_reset)
