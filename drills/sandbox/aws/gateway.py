@@ -12,12 +12,12 @@ from werkzeug.test import run_wsgi_app
 
 from drills.sandbox.aws import control
 from drills.sandbox.aws.actions import action_of, needs_of
-from drills.sandbox.aws.calls import CallFacts, is_mutating, recorder
+from drills.sandbox.aws.calls import CallFacts, is_mutating, record
 from drills.sandbox.aws.context import context_of
 from drills.sandbox.aws.corrections import check_guards
 from drills.sandbox.aws.credentials import Principal, authenticate
 from drills.sandbox.aws.errors import ApiError, ConnectionDropError
-from drills.sandbox.aws.faults import FaultKind, delay, error_of, faults
+from drills.sandbox.aws.faults import FaultKind, delay, error_of, strike
 from drills.sandbox.aws.iam import Check, authorize, denied
 from drills.sandbox.aws.identities import affected_entities, ledger
 from drills.sandbox.aws.owners import resource_of
@@ -57,7 +57,7 @@ class Visit:
     def answer(self) -> Answer:
         """Return the answer, an AWS error included."""
         delay()
-        fault = faults.strike(self.call)
+        fault = strike(self.call)
         if fault is FaultKind.DROP:
             raise ConnectionDropError
         try:
@@ -142,7 +142,7 @@ class Visit:
 
     def _record(self, answer: Answer) -> None:
         principal, call = self.principal, self.call
-        recorder.add(
+        record(
             CallFacts(
                 principal_arn=principal.caller.arn if principal else "",
                 access_key_id=call.access_key_id,

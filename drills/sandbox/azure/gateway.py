@@ -42,7 +42,7 @@ def serve(call: Call) -> Answer:
     except ArmError as error:
         answer, code = worded(call, error), error.code
     with lock:
-        calls.recorder.add(call, answer, code)
+        calls.record(call, answer, code)
         activitylog.record(call, answer)
     if faults.drops_answer(call):
         raise DroppedError
