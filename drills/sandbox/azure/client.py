@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from drills.sandbox.azure.connections import connection_to, forget_connections
 from drills.sandbox.azure.tenancy import HOME_SUBSCRIPTION, HOME_TENANT
+from drills.sandbox.client import Calls, ControlClient, JsonObject, SandboxError, launched
 
 __all__ = [
     "HOME_SUBSCRIPTION",
@@ -32,16 +30,8 @@ __all__ = [
     "start_sandbox",
 ]
 
-JsonObject = dict[str, Any]
 _ARM = "https://management.azure.com"
-_START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02
-_UNDER_WAY = 202
-
-
-class SandboxError(RuntimeError):
-    """The sandbox refused a request or did not start."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +54,6 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Calls:
-    """A page of recorded calls and where the next one starts."""
-
-    calls: list[JsonObject]
-    next: int
-
-
-@dataclass(frozen=True)
 class ArmAnswer:
     """What a played host answered; headers are found without case."""
 
@@ -81,13 +63,14 @@ class ArmAnswer:
 
 
 @dataclass(frozen=True)
-class AzureSandbox:
-    """A running sandbox: its control API, and how clients reach the hosts it plays."""
+class AzureSandbox(ControlClient):
+    """A running sandbox: its control API, and how clients reach the hosts it plays.
 
-    url: str
+    A fault's place is its `host`.
+    """
+
     proxy: str
     ca_file: Path
-    pid: int | None = None
 
     def environment(self) -> dict[str, str]:
         """Return the standard settings that lead every client to the sandbox."""
@@ -98,35 +81,9 @@ class AzureSandbox:
             "SSL_CERT_FILE": str(self.ca_file),
         }
 
-    def healthy(self) -> bool:
-        """Tell whether the sandbox serves."""
-        return self.request("GET", "/health").get("status") == "ok"
-
-    def reset(self) -> None:
-        """Return to one empty tenant with one subscription, and the default settings."""
-        self.request("POST", "/reset")
-
-    def configure(self, **changes: float) -> JsonObject:
-        """Change settings: role_propagation_seconds, lro_seconds, latency_ms, page_size, ..."""
-        return self.request("POST", "/settings", changes)
-
     def advance(self, seconds: float) -> None:
         """Let time pass in the sandbox without waiting."""
         self.request("POST", "/clock", {"advance_seconds": seconds})
-
-    def inject(self, kind: str, **fault: str | int | bool) -> int:
-        """Arm a fault (kinds: faults.py) by host, operation, times, once_per_operation, retry_after."""
-        return int(self.request("POST", "/faults", {"kind": kind, **fault})["id"])
-
-    def clear_faults(self) -> None:
-        """Disarm all faults."""
-        self.request("DELETE", "/faults")
-
-    def calls(self, since: int = 0, *, mutating: bool = False, principal: str = "") -> Calls:
-        """Return the calls after a sequence number."""
-        query: dict[str, str | int] = {"since": since, "principal": principal, "mutating": int(mutating)}
-        answer = self.request("GET", f"/calls?{urlencode(query)}")
-        return Calls(answer["calls"], answer["next"])
 
     def create_tenant(self, tenant: str | None = None) -> str:
         """Create a tenant and return its id."""
@@ -207,7 +164,7 @@ class AzureSandbox:
             time.sleep(_POLL_SECONDS if status["status"] == "InProgress" else 0)
         if status["status"] != "Succeeded":
             raise SandboxError(f"{path}: {status}")
-        if answer.status == _UNDER_WAY and "Location" in answer.headers:
+        if answer.status == HTTPStatus.ACCEPTED and "Location" in answer.headers:
             return self.send("GET", answer.headers["Location"], token=token).body
         return self.send("GET", url, token=token).body
 
@@ -232,20 +189,7 @@ class AzureSandbox:
         document = _document(raw, response.headers.get("Content-Type"))
         return ArmAnswer(response.status, document, response.headers)
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> JsonObject:
-        """Call a control route and return its document."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data=data, method=method)  # noqa: S310 - own URL
-        try:
-            with _direct.open(request, timeout=_START_SECONDS) as response:
-                return dict(json.load(response))
-        except urllib.error.HTTPError as error:
-            message = f"{method} {path}: {error.code} {error.read().decode(errors='replace')}"
-            raise SandboxError(message) from error
 
-
-# the control API is on this machine, whatever proxy the environment names
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _PATH_SAFE = "/()',$@!*;:=+~"
 
 
@@ -254,7 +198,7 @@ def _document(raw: bytes, kind: str | None) -> Any:
 
 
 def _accepted(method: str, path: str, answer: ArmAnswer) -> ArmAnswer:
-    if answer.status >= 400:  # noqa: PLR2004 - the first status of an error
+    if answer.status >= HTTPStatus.BAD_REQUEST:
         raise SandboxError(f"{method} {path}: {answer.status} {answer.body}")
     return answer
 
@@ -263,44 +207,16 @@ def _accepted(method: str, path: str, answer: ArmAnswer) -> ArmAnswer:
 def start_sandbox(*, log: Path | None = None) -> Iterator[AzureSandbox]:
     """Run a sandbox process on free ports for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="firebreak-azure-") as folder:
-        ready_file, ca_file = Path(folder) / "ready.json", Path(folder) / "ca.pem"
-        log_path = log or Path(folder) / "sandbox.log"
-        command = [sys.executable, "-m", "drills.sandbox.azure.server"]
-        command += ["--ready-file", str(ready_file), "--ca-file", str(ca_file)]
-        with log_path.open("wb") as output:
-            process = subprocess.Popen(command, cwd=_root(), env=_clean(), stdout=output, stderr=output)
+        ca_file = Path(folder) / "ca.pem"
+        module, ca_option = "drills.sandbox.azure.server", ("--ca-file", str(ca_file))
+        with launched(module, *ca_option, log=log, environment=_clean()) as process:
+            ports = json.loads(process.ready)
             try:
-                ports = _wait_for_ports(process, ready_file, log_path)
-                yield AzureSandbox(ports["url"], ports["proxy"], ca_file, process.pid)
+                yield AzureSandbox(ports["url"], ports["proxy"], ca_file, pid=process.pid)
             finally:
                 forget_connections(ca_file)
-                _stop(process)
 
 
 def _clean() -> dict[str, str]:
     """Return the environment without another sandbox's proxy."""
     return {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
-
-
-def _root() -> Path:
-    return Path(__file__).resolve().parents[3]
-
-
-def _wait_for_ports(process: subprocess.Popen[bytes], ready_file: Path, log_path: Path) -> dict[str, str]:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if ready_file.exists():
-            return dict(json.loads(ready_file.read_text(encoding="utf-8")))
-        if process.poll() is not None:
-            break
-        time.sleep(_POLL_SECONDS)
-    raise SandboxError(f"the sandbox did not start: {log_path.read_text(errors='replace')[-4000:]}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
