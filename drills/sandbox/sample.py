@@ -16,12 +16,12 @@ import click
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from firebreak.model import Cloud
 
 Json = dict[str, Any]
-ENVIRONMENT_FILE, INVENTORY_FILE = "env", "workloads.yaml"
+ENVIRONMENT_FILE, INVENTORY_FILE, ROGUE_FILE = "env", "workloads.yaml", "rogue.json"
 INVENTORY, SANDBOX_ACCOUNTS = "FIREBREAK_INVENTORY", "FIREBREAK_GUARD__SANDBOX_ACCOUNTS"
 LARGEST_FLEET = 4_000
 
@@ -125,6 +125,13 @@ def write_private(path: Path, text: str) -> Path:
     return path
 
 
+def write_rogue_config(inventory_path: Path, attacks: Json | None) -> Path | None:
+    """Write the rogue agent's configuration beside the inventory; nothing where nobody attacks."""
+    if attacks is None:
+        return None
+    return write_private(inventory_path.with_name(ROGUE_FILE), json.dumps(attacks, indent=2))
+
+
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:
     """Write variables in the form that a shell reads, for their owner only: they hold credentials."""
     write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()))
@@ -134,6 +141,24 @@ def read_environment(path: Path) -> dict[str, str]:
     """Read what `write_environment` wrote."""
     pairs = (word.partition("=") for word in shlex.split(path.read_text(encoding="utf-8")))
     return {name: value for name, _, value in pairs}
+
+
+def seed_once(
+    folder: Path,
+    endpoint: str,
+    is_seeded: Callable[[], bool],
+    seed: Callable[[], tuple[Sample, Mapping[str, str]]],
+) -> None:
+    """Seed a sandbox and leave its environment in a folder; a second time changes nothing."""
+    if (folder / ENVIRONMENT_FILE).exists() and is_seeded():
+        click.echo(f"{endpoint} is already seeded")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    sample, environment = seed()
+    write_environment(folder / ENVIRONMENT_FILE, environment)
+    click.echo(
+        f"{endpoint} has {', '.join(sample.workload_ids)}; read the settings with: set -a; . {folder}/env"
+    )
 
 
 def joined_inventory(path: Path, inventories: Iterable[Path]) -> Path:

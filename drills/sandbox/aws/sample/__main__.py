@@ -14,7 +14,7 @@ from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.sample import ORCHESTRATOR_ACCOUNT, seed
 from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.state import DEFAULT_REGION
-from drills.sandbox.sample import ENVIRONMENT_FILE, INVENTORY_FILE, write_environment
+from drills.sandbox.sample import INVENTORY_FILE, Sample, seed_once
 
 
 @click.command()
@@ -23,16 +23,13 @@ from drills.sandbox.sample import ENVIRONMENT_FILE, INVENTORY_FILE, write_enviro
 def main(endpoint: str, folder: Path) -> None:
     """Seed the sandbox once; a second time finds it seeded and changes nothing."""
     client = SandboxClient(endpoint)
-    if (folder / ENVIRONMENT_FILE).exists() and _is_seeded(client):
-        click.echo(f"{endpoint} is already seeded")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    client.reset()
-    sample = seed(client, folder / INVENTORY_FILE)
-    write_environment(folder / ENVIRONMENT_FILE, {**sample.environment(), **signing_keys(folder)})
-    click.echo(
-        f"{endpoint} has {', '.join(sample.workload_ids)}; read the settings with: set -a; . {folder}/env"
-    )
+
+    def fill() -> tuple[Sample, dict[str, str]]:
+        client.reset()
+        sample = seed(client, folder / INVENTORY_FILE)
+        return sample, sample.environment() | signing_keys(folder)
+
+    seed_once(folder, endpoint, lambda: _is_seeded(client), fill)
 
 
 def _is_seeded(client: SandboxClient) -> bool:

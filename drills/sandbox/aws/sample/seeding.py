@@ -28,7 +28,7 @@ from drills.sandbox.aws.sample.network import create_host, create_vpc
 from drills.sandbox.aws.sample.tags import tag_agent
 from drills.sandbox.aws.sample.variants import create_variants
 from drills.sandbox.aws.state import DEFAULT_REGION
-from drills.sandbox.sample import SampleError, check_seeding, write_inventory, write_private
+from drills.sandbox.sample import SampleError, check_seeding, write_inventory, write_rogue_config
 from firebreak.model import Cloud
 
 if TYPE_CHECKING:
@@ -164,11 +164,5 @@ def _sample(
         inventory_path=inventory_path,
         workload_ids=ids,
         rogue_config=attacks,
-        rogue_config_path=_write_rogue_config(inventory_path, attacks),
+        rogue_config_path=write_rogue_config(inventory_path, attacks),
     )
-
-
-def _write_rogue_config(inventory_path: Path, attacks: Json | None) -> Path | None:
-    if attacks is None:
-        return None
-    return write_private(inventory_path.with_name("rogue.json"), json.dumps(attacks, indent=2))

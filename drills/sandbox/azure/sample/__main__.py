@@ -11,7 +11,7 @@ import click
 
 from drills.sandbox.azure.client import AzureSandbox
 from drills.sandbox.azure.sample import EVIDENCE_ACCOUNT, seed
-from drills.sandbox.sample import ENVIRONMENT_FILE, INVENTORY_FILE, write_environment
+from drills.sandbox.sample import INVENTORY_FILE, Sample, seed_once
 
 
 @click.command()
@@ -22,16 +22,13 @@ from drills.sandbox.sample import ENVIRONMENT_FILE, INVENTORY_FILE, write_enviro
 def main(endpoint: str, proxy: str, ca_file: Path, folder: Path) -> None:
     """Seed the sandbox once; a second time finds it seeded and changes nothing."""
     sandbox = AzureSandbox(endpoint, proxy, ca_file)
-    if (folder / ENVIRONMENT_FILE).exists() and _is_seeded(sandbox):
-        click.echo(f"{endpoint} is already seeded")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    sandbox.reset()
-    sample = seed(sandbox, folder / INVENTORY_FILE)
-    write_environment(folder / ENVIRONMENT_FILE, sample.environment())
-    click.echo(
-        f"{endpoint} has {', '.join(sample.workload_ids)}; read the settings with: set -a; . {folder}/env"
-    )
+
+    def fill() -> tuple[Sample, dict[str, str]]:
+        sandbox.reset()
+        sample = seed(sandbox, folder / INVENTORY_FILE)
+        return sample, sample.environment()
+
+    seed_once(folder, endpoint, lambda: _is_seeded(sandbox), fill)
 
 
 def _is_seeded(sandbox: AzureSandbox) -> bool:

@@ -15,7 +15,14 @@ from drills.sandbox.azure.sample.inventory import describe_agent
 from drills.sandbox.azure.sample.lean import create_fleet
 from drills.sandbox.azure.sample.network import create_host, create_watched
 from drills.sandbox.azure.sample.variants import create_variants
-from drills.sandbox.sample import LARGEST_FLEET, SampleError, check_seeding, write_inventory, write_private
+from drills.sandbox.sample import (
+    LARGEST_FLEET,
+    SampleError,
+    check_seeding,
+    write_inventory,
+    write_private,
+    write_rogue_config,
+)
 from firebreak.model import Cloud
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST_FLEET", "Sample", "SampleError", "seed"]
 
 Json = dict[str, Any]
-TOKEN_FILE, ROGUE_FILE = "worker-token", "rogue.json"
+TOKEN_FILE = "worker-token"
 # Records arrive within a second instead of a minute; Firebreak's own budgets stay as they are.
 FLOW_AGGREGATION_SECONDS = 1.0
 
@@ -156,11 +163,5 @@ def _sample(accounts: Accounts, inventory_path: Path, ids: tuple[str, ...], atta
         inventory_path=inventory_path,
         workload_ids=ids,
         rogue_config=attacks,
-        rogue_config_path=_write_rogue_config(inventory_path, attacks),
+        rogue_config_path=write_rogue_config(inventory_path, attacks),
     )
-
-
-def _write_rogue_config(inventory_path: Path, attacks: Json | None) -> Path | None:
-    if attacks is None:
-        return None
-    return write_private(inventory_path.with_name(ROGUE_FILE), json.dumps(attacks, indent=2))
