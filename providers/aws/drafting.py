@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from firebreak import drafting
 from firebreak.model import Cloud
 from providers.aws.resources import KINDS
@@ -12,7 +14,7 @@ class Draft(drafting.Draft):
 
     cloud = Cloud.AWS
     kinds = KINDS
-    told_apart_by = ("stage",)
+    told_apart_by: ClassVar[tuple[str, ...]] = ("stage",)
 
     def add_role(self, arn: str, user: str) -> None:
         """Add the role that an instance or function of this workload runs as."""
