@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -25,9 +24,9 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.loaders import JSONFileLoader
 
 from firebreak.errors import GuardError
-from firebreak.measure import Measure, Permission, now
-from firebreak.model import Mode, Run, Target, Workload
-from firebreak.settings import Settings
+from firebreak.measure import now
+from firebreak.model import Target, Workload
+from firebreak.session import CloudMeasure, WorkloadAccess
 from providers.aws.answers import translated
 
 if TYPE_CHECKING:
@@ -273,30 +272,8 @@ def borrowed(keys: Mapping[str, str], service: str, region: str) -> Iterator[Any
 
 
 @dataclass(frozen=True)
-class AwsAccess:
+class AwsAccess(WorkloadAccess):
     """The responder's way into one workload's account, for one run."""
-
-    run: Run
-    settings: Settings
-
-    def __post_init__(self) -> None:
-        """Refuse drills outside the sandbox accounts, before any call is made."""
-        if self.run.mode is Mode.DRILL and self.account not in self.settings.guard.sandbox_accounts:
-            raise GuardError(
-                f"a drill may not touch account {self.account}",
-                resource=self.run.workload.id,
-                remedy="list the account in FIREBREAK_GUARD__SANDBOX_ACCOUNTS if it is a sandbox",
-            )
-
-    @property
-    def account(self) -> str:
-        """The workload's account id."""
-        return self.run.workload.account
-
-    @property
-    def region(self) -> str:
-        """The workload's region."""
-        return self.run.workload.region
 
     @property
     def role_arn(self) -> str:
@@ -375,26 +352,8 @@ def _require_account(actual: str, wanted: str) -> None:
         )
 
 
-def owner_mark(run: Run) -> str:
-    """Return a short mark of the workload: what two workloads put on one shared resource must not collide.
-
-    Letters and digits only, as a statement's Sid requires (IAM user guide, "IAM JSON policy elements: Sid").
-    """
-    return sha256(f"{run.workload.account}/{run.workload.id}".encode()).hexdigest()[:12]
-
-
-class AwsMeasure(Measure[AwsAccess]):
-    """The parent of every AWS measure: adds the way to the account."""
-
-    @property
-    def access(self) -> AwsAccess:
-        """The responder's sessions for this run."""
-        return self.context.access
-
-    @classmethod
-    def needed(cls, target: Target) -> tuple[Permission, ...]:  # noqa: ARG003 - subclasses look at it
-        """The permissions that this very target needs; a measure of several kinds leaves some out."""
-        return cls.permissions
+class AwsMeasure(CloudMeasure[AwsAccess]):
+    """The parent of every AWS measure."""
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003

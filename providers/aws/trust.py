@@ -8,13 +8,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.aws import principals
 from providers.aws.answers import translated
 from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import FIND_USERS, PROBE_ROLE
 from providers.aws.probes import Answer, Control, Kind, assume, classify, judge, session_name, unproved
 from providers.aws.resources import IamRole, declared
-from providers.aws.session import AwsMeasure, owner_mark
+from providers.aws.session import AwsMeasure
 
 # IAM quotas, "Role trust policy length": 2,048 characters without an increase.
 TRUST_LIMIT = 2048

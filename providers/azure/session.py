@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from firebreak.errors import GuardError
-from firebreak.measure import Measure, Permission
-from firebreak.model import JsonObject, Mode, Run, Target, Workload
-from firebreak.settings import Settings
+from firebreak.model import JsonObject, Target, Workload
+from firebreak.session import CloudMeasure, WorkloadAccess
 from providers.azure import clients
 from providers.azure.answers import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, RestError, translated
 from providers.azure.arm import Arm
@@ -34,31 +32,8 @@ SUBSCRIPTIONS_VERSION = "2022-12-01"
 
 
 @dataclass(frozen=True)
-class AzureAccess:
+class AzureAccess(WorkloadAccess):
     """The responder's way into one workload's subscription, for one run."""
-
-    run: Run
-    settings: Settings
-
-    def __post_init__(self) -> None:
-        """Refuse drills outside the sandbox accounts, before any call is made."""
-        allowed = {each.lower() for each in self.settings.guard.sandbox_accounts}
-        if self.run.mode is Mode.DRILL and self.account.lower() not in allowed:
-            raise GuardError(
-                f"a drill may not touch account {self.account}",
-                resource=self.run.workload.id,
-                remedy="list the account in FIREBREAK_GUARD__SANDBOX_ACCOUNTS if it is a sandbox",
-            )
-
-    @property
-    def account(self) -> str:
-        """The workload's subscription id."""
-        return self.run.workload.account
-
-    @property
-    def region(self) -> str:
-        """The workload's Azure location."""
-        return self.run.workload.region
 
     @property
     def scope(self) -> str:
@@ -189,26 +164,8 @@ def _require(what: str, claim: str, bearer: JsonObject, wanted: str) -> None:
         )
 
 
-def owner_mark(run: Run) -> str:
-    """Return a short mark of the workload: what two workloads put on one shared resource must not collide.
-
-    Letters and digits only, 12 of them: fits a legal hold's tag (3 to 23) and every ARM name.
-    """
-    return sha256(f"{run.workload.account.lower()}/{run.workload.id}".encode()).hexdigest()[:12]
-
-
-class AzureMeasure(Measure[AzureAccess]):
-    """The parent of every Azure measure: adds the way to the subscription."""
-
-    @property
-    def access(self) -> AzureAccess:
-        """The responder's clients for this run."""
-        return self.context.access
-
-    @classmethod
-    def needed(cls, target: Target) -> tuple[Permission, ...]:  # noqa: ARG003 - subclasses look at it
-        """The permissions that this very target needs; a measure of several kinds leaves some out."""
-        return cls.permissions
+class AzureMeasure(CloudMeasure[AzureAccess]):
+    """The parent of every Azure measure."""
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003

@@ -10,12 +10,13 @@ from typing import Any
 
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.aws import permissions, probes
 from providers.aws.answers import translated
 from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import PROBE_ROLE
 from providers.aws.resources import IamRole, Probe, SnsTopic, SqsQueue, of_kind
-from providers.aws.session import AwsMeasure, owner_mark
+from providers.aws.session import AwsMeasure
 
 QUEUE = on_target("sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes")
 TOPIC = on_target("sns:GetTopicAttributes", "sns:SetTopicAttributes")

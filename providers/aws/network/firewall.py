@@ -15,10 +15,11 @@ from botocore.exceptions import ClientError
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.aws.answers import already, error_code, translated
 from providers.aws.network.interfaces import FIND_INTERFACES, all_of, declared_hosts
 from providers.aws.resources import FirewallPolicy, of_kind
-from providers.aws.session import AwsMeasure, owner_mark
+from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
     from types_boto3_network_firewall import NetworkFirewallClient

@@ -8,13 +8,14 @@ from functools import partial
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.artifacts.container import OURS, Container, Entry
 from providers.azure.artifacts.freeze import each_of
 from providers.azure.artifacts.holds import ContainerHold, Hold, VersionHolds
 from providers.azure.ids import same
 from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import BlobContainer
-from providers.azure.session import AzureMeasure, owner_mark
+from providers.azure.session import AzureMeasure
 
 HASH_LIMIT = 2000
 """Blobs of one container that are hashed one by one; the hold covers the rest without a hash of their own."""

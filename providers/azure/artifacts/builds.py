@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.model import JsonObject
+from firebreak.session import owner_mark
 from providers.azure.answers import RestError, translated
 from providers.azure.resources.artifacts import DevOpsPipeline, GitHubWorkflow
 from providers.azure.rest import Rest, body_of
-from providers.azure.session import AzureAccess, owner_mark
+from providers.azure.session import AzureAccess
 
 # "Authenticate with Microsoft Entra ID" of Azure DevOps: the application id that is its audience.
 DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"

@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.answers import AzureFailure, RestError, error_code, translated
 from providers.azure.artifacts.freeze import refused
 from providers.azure.ids import ResourceId, same
 from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import LockedResource
-from providers.azure.session import AzureAccess, AzureMeasure, owner_mark
+from providers.azure.session import AzureAccess, AzureMeasure
 
 LOCKS_VERSION = "2020-05-01"
 """api-version of Microsoft.Authorization/locks."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from firebreak.measure import Permission, found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.artifacts.builds import Pipeline, pipeline
 from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import DevOpsPipeline, GitHubWorkflow
-from providers.azure.session import AzureMeasure, owner_mark
+from providers.azure.session import AzureMeasure
 
 _SECRET = "data:Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - the name of a permission
 

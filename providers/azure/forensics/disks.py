@@ -8,13 +8,14 @@ from typing import Any
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from firebreak.parallel import each_of
 from providers.azure.answers import RestError, error_code, translated
 from providers.azure.forensics.capture import target_of
 from providers.azure.ids import ResourceId, same
 from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import VirtualMachine
-from providers.azure.session import AzureMeasure, owner_mark
+from providers.azure.session import AzureMeasure
 
 _MACHINES = "2024-07-01"
 _SNAPSHOTS = "2024-03-02"

@@ -8,12 +8,13 @@ from uuid import NAMESPACE_URL, uuid5
 
 from firebreak.measure import found, now, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.answers import RestError, error_code, translated
 from providers.azure.forensics.capture import target_of
 from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import LogAnalytics, Sentinel
 from providers.azure.resources.identities import ManagedIdentity, ServicePrincipal
-from providers.azure.session import AzureMeasure, owner_mark
+from providers.azure.session import AzureMeasure
 
 _VERSION = "2024-09-01"
 """api-version of ``Microsoft.SecurityInsights``."""

@@ -14,11 +14,11 @@ from uuid import NAMESPACE_URL, uuid5
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target
+from firebreak.session import owner_mark
 from providers.azure.answers import translated
 from providers.azure.identity import principals
 from providers.azure.identity.principals import READ_MANAGED, READ_SERVICE, IdentityMeasure
 from providers.azure.ids import SUBSCRIPTION_ID
-from providers.azure.session import owner_mark
 
 VERSION = "2024-07-01-preview"
 DENY = on_any(

@@ -13,7 +13,8 @@ from pydantic import AwareDatetime
 
 from firebreak.measure import Context, now
 from firebreak.model import FrozenModel, JsonObject, Target
-from providers.azure.session import AzureAccess, owner_mark
+from firebreak.session import owner_mark
+from providers.azure.session import AzureAccess
 
 HELD, HANDED_OVER, RELEASED = "held", "handed over", "released"
 

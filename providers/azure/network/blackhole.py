@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from firebreak.measure import on_any
 from firebreak.model import JsonObject
+from firebreak.session import owner_mark
 from providers.azure.answers import already, translated
 from providers.azure.ids import ResourceId, same
 from providers.azure.network.documents import (
@@ -31,7 +32,7 @@ from providers.azure.network.interfaces import Interface, all_of
 from providers.azure.network.quarantinegroup import INCIDENT_TAG, OWNER_TAG
 from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import Subnet
-from providers.azure.session import AzureAccess, owner_mark
+from providers.azure.session import AzureAccess
 
 CUT_ROUTES = on_any(
     "Microsoft.Network/networkInterfaces/effectiveRouteTable/action",

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.answers import translated
 from providers.azure.ids import ResourceId
 from providers.azure.network.documents import properties, read
 from providers.azure.network.marks import USE_TAGS, Marks
 from providers.azure.resources.declared import declared, of_kind
 from providers.azure.resources.network import EventGridSubscription, ServiceBusQueue, ServiceBusTopic
-from providers.azure.session import AzureAccess, AzureMeasure, owner_mark
+from providers.azure.session import AzureAccess, AzureMeasure
 
 BUS, GRID = "2024-01-01", "2025-02-15"
 """api-versions of Microsoft.ServiceBus and Microsoft.EventGrid."""

@@ -12,12 +12,13 @@ from typing import Any
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.azure.answers import translated
 from providers.azure.network.documents import NETWORK, find, properties, read, reference
 from providers.azure.network.interfaces import FIND_INTERFACES, all_of, declared_hosts
 from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import FirewallPolicy
-from providers.azure.session import AzureMeasure, owner_mark
+from providers.azure.session import AzureMeasure
 
 FIRST, LAST = 100, 65_000
 """The range of priorities ("Azure Firewall policy rule sets")."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from firebreak.measure import on_any
 from firebreak.model import JsonObject
+from firebreak.session import owner_mark
 from providers.azure.answers import translated
-from providers.azure.session import AzureAccess, owner_mark
+from providers.azure.session import AzureAccess
 
 TAGS = "2021-04-01"
 """api-version of Microsoft.Resources/tags."""

@@ -11,11 +11,12 @@ from typing import Any
 
 from firebreak.errors import PermanentCloudError
 from firebreak.model import JsonObject
+from firebreak.session import owner_mark
 from providers.azure.answers import already, translated
 from providers.azure.ids import ResourceId
 from providers.azure.network.documents import NETWORK, find, properties, rewrite
 from providers.azure.network.interfaces import Interface
-from providers.azure.session import AzureAccess, owner_mark
+from providers.azure.session import AzureAccess
 
 OWNER_TAG = "firebreak-workload"
 INCIDENT_TAG = "firebreak-incident"

@@ -16,11 +16,11 @@ from drills.sandbox.aws.sample.network import create_group, create_subnet, creat
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import measure, now
 from firebreak.model import Change, Finding, JsonObject, Method, State, Target, Workload
+from firebreak.session import owner_mark
 from providers.aws.network.canary import Reach, _reach
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import interface
 from providers.aws.resources import KINDS
-from providers.aws.session import owner_mark
 
 REGION, ACCOUNT = "eu-central-1", "222222222222"
 DEADLINE_SECONDS = 40

@@ -10,7 +10,7 @@ import pytest
 from drills.sandbox.azure.network.build import network_rules, rule
 from firebreak.errors import TransientCloudError
 from firebreak.model import JsonObject
-from providers.azure.session import owner_mark
+from firebreak.session import owner_mark
 from tests.providers.azure.networks import OUTSIDE, Ground, Steps
 
 ADDRESSES, FIREWALL, ENDPOINTS = (

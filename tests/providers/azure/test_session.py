@@ -11,11 +11,12 @@ from azure.mgmt.storage import StorageManagementClient
 
 from firebreak.errors import GuardError, TransientCloudError, UsageError
 from firebreak.model import Mode
+from firebreak.session import owner_mark
 from firebreak.settings import GuardSettings
 from providers.azure.answers import Outcome, RestError, outcome, translated
 from providers.azure.credentials import correlation_id
 from providers.azure.endpoints import CLOUDS, endpoints
-from providers.azure.session import AzureAccess, owner_mark
+from providers.azure.session import AzureAccess
 from tests.providers.azure.conftest import ARM_URL, EVIDENCE, REGION, TENANT, WORKLOAD, World
 
 GROUPS = "2021-04-01"
