@@ -58,7 +58,3 @@ class Step:
         if not exhibit.evidence_id.endswith(".jsonl"):
             return []
         return b"".join(self.context.vault.read(exhibit.stored)).splitlines()
-
-
-def holds(findings: tuple[Finding, ...]) -> bool:
-    return bool(findings) and all(finding.holds for finding in findings)

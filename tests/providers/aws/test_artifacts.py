@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from firebreak.errors import PermanentCloudError
-from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, Method, State, Target
+from firebreak.measure import measure
+from firebreak.model import Method, Target
 from providers.aws.resources import (
     CodePipelineStage,
     DynamoDbTable,
@@ -18,6 +18,7 @@ from providers.aws.resources import (
     S3Object,
     S3Prefix,
 )
+from tests.providers.driving import OneTarget, holds
 
 REGION = "eu-central-1"
 ACCOUNT = "222222222222"
@@ -25,7 +26,7 @@ FREEZES = ("aws.lock-objects", "aws.freeze-memory-table", "aws.freeze-image-repo
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
-class Step:
+class Step(OneTarget):
     """One measure on its one target, driven as the engine drives it, with no more rights than it asks for."""
 
     def __init__(
@@ -46,31 +47,6 @@ class Step:
         kind = measure(name)
         (self.target,) = kind.applies_to(workload)
         self.measure: Any = kind(world.context(workload))
-        self.state: State | None = None
-
-    def snapshot(self) -> dict[str, Any]:
-        return dict(
-            json.loads(json.dumps(self.measure.snapshot(self.target)))
-        )  # as after the trip to the store
-
-    def apply(self) -> Change:
-        if self.state is None:
-            self.state = State(
-                measure=self.measure.name, target=self.target, taken_at=now(), values=self.snapshot()
-            )
-        change: Change = self.measure.apply(self.target, self.state)
-        return Change.model_validate_json(change.model_dump_json())
-
-    def verify(self, change: Change) -> tuple[Finding, ...]:
-        return tuple(self.measure.verify(self.target, change))
-
-    def revert(self, change: Change) -> Finding:
-        finding: Finding = self.measure.revert(change)
-        return finding
-
-
-def holds(findings: tuple[Finding, ...]) -> bool:
-    return bool(findings) and all(finding.holds for finding in findings)
 
 
 def denied(call: Any, **arguments: Any) -> bool:

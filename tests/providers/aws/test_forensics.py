@@ -27,7 +27,8 @@ from providers.aws.resources import (
     SecurityHubFinding,
     SqsQueue,
 )
-from tests.providers.capturing import Step, WorkerKilledError, holds
+from tests.providers.capturing import Step, WorkerKilledError
+from tests.providers.driving import holds
 
 REGION = "eu-central-1"
 ACCOUNT = "222222222222"

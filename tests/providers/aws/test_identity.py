@@ -11,18 +11,19 @@ import pytest
 from botocore.exceptions import ClientError
 
 from firebreak.errors import ContainmentError, Irreversible, PermanentCloudError
-from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, JsonObject, State, Target
+from firebreak.measure import measure
+from firebreak.model import JsonObject, Target
 from providers.aws.documents import document
 from providers.aws.probes import Control, Kind, classify, judge
 from providers.aws.resources import IamRole, IamUser
+from tests.providers.driving import OneIdentity
 
 REGION = "eu-central-1"
 PROBE = {"service": "s3", "operation": "ListBuckets"}
 OTHER_PROBE = {"service": "dynamodb", "operation": "list_tables"}
 
 
-class Step:
+class Step(OneIdentity):
     """One measure on one identity."""
 
     def __init__(self, world: Any, measure_name: str, resource: JsonObject, *, name: str = "agent") -> None:
@@ -33,20 +34,6 @@ class Step:
         self.measure = measure(measure_name)(self.context)
         (declared,) = self.measure.applies_to(workload)
         (self.target,) = self.measure.discover(declared)
-
-    def snapshot(self) -> State:
-        values = self.measure.snapshot(self.target)
-        return State(measure=self.measure.name, target=self.target, taken_at=now(), values=values)
-
-    def apply(self, state: State) -> Change:
-        return Change.model_validate_json(self.measure.apply(self.target, state).model_dump_json())
-
-    def verify(self, change: Change) -> tuple[Finding, ...]:
-        return self.measure.verify(self.target, change)
-
-    def holds(self, change: Change) -> bool:
-        findings = self.verify(change)
-        return bool(findings) and all(each.holds for each in findings)
 
 
 def allow(*actions: str) -> str:

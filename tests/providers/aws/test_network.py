@@ -14,13 +14,14 @@ import pytest
 from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.sample.network import create_group, create_subnet, create_vpc
 from firebreak.errors import PermanentCloudError
-from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, JsonObject, Method, State, Target, Workload
+from firebreak.measure import measure
+from firebreak.model import Change, Finding, JsonObject, Method, Target, Workload
 from firebreak.session import owner_mark
 from providers.aws.network.canary import Reach, _reach
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import interface
 from providers.aws.resources import KINDS
+from tests.providers.driving import ManyTargets
 
 REGION, ACCOUNT = "eu-central-1", "222222222222"
 DEADLINE_SECONDS = 40
@@ -113,7 +114,7 @@ def ground(world: Any, admin: Admin, fresh: Callable[[str], str]) -> Ground:
     )
 
 
-class Steps:
+class Steps(ManyTargets):
     """One measure on everything it applies to."""
 
     def __init__(
@@ -130,19 +131,6 @@ class Steps:
         self.measure = measure(measure_name)(self.context)
         declared = self.measure.applies_to(self.workload)
         self.targets = [found for each in declared for found in self.measure.discover(each)]
-
-    def snapshot(self) -> list[State]:
-        return [
-            State(measure=self.measure.name, target=each, taken_at=now(), values=self.measure.snapshot(each))
-            for each in self.targets
-        ]
-
-    def apply(self, states: list[State]) -> list[Change]:
-        made = [self.measure.apply(each.target, each) for each in states]
-        return [Change.model_validate_json(each.model_dump_json()) for each in made]
-
-    def verify(self, changes: list[Change]) -> list[Finding]:
-        return [each for change in changes for each in self.measure.verify(change.target, change)]
 
     def proved(self, changes: list[Change]) -> list[Finding]:
         """Observe until everything holds, or the time is over."""

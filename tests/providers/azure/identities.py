@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, JsonObject, State, Workload
+from firebreak.measure import measure
+from firebreak.model import JsonObject, Workload
 from providers.azure.session import AzureMeasure
+from tests.providers.driving import OneIdentity
 
 REGION = "westeurope"
 TENANT = "f1aeb1a0-0000-4000-8000-00000000aaaa"
@@ -29,8 +30,10 @@ READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 BLOB_READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
 
 
-class Step:
+class Step(OneIdentity):
     """One measure on one identity."""
+
+    measure: AzureMeasure
 
     def __init__(
         self, world: Any, name: str, resource: JsonObject, *, workload: str = "agent", **more: Any
@@ -45,23 +48,9 @@ class Step:
     def workload(self) -> Workload:
         return self.measure.run.workload
 
-    def snapshot(self) -> State:
-        values = self.measure.snapshot(self.target)
-        return State(measure=self.measure.name, target=self.target, taken_at=now(), values=values)
-
     def observed(self) -> JsonObject:
         """What is there now, without the record of an attempt."""
         return {name: value for name, value in self.snapshot().values.items() if name != "control"}
-
-    def apply(self, state: State) -> Change:
-        return Change.model_validate_json(self.measure.apply(self.target, state).model_dump_json())
-
-    def verify(self, change: Change) -> tuple[Finding, ...]:
-        return self.measure.verify(self.target, change)
-
-    def holds(self, change: Change) -> bool:
-        findings = self.verify(change)
-        return bool(findings) and all(each.holds for each in findings)
 
     def text(self, *parts: Any) -> str:
         """Everything that is recorded."""

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from drills.sandbox.azure.network.build import Builder, Watched, rule, watched_network
-from firebreak.measure import measure, now
-from firebreak.model import Change, Finding, JsonObject, Method, State, Workload
+from firebreak.measure import measure
+from firebreak.model import Change, Finding, JsonObject, Method, Workload
+from tests.providers.driving import ManyTargets
 
 PATIENCE_SECONDS = 60
 QUARANTINE = "azure.quarantine-nsg"
@@ -97,7 +98,7 @@ class Ground:
         return bool(answer["delivered"] and answer["acknowledged"])
 
 
-class Steps:
+class Steps(ManyTargets):
     """One measure on everything it applies to, as a worker sees it: after a trip through JSON."""
 
     def __init__(
@@ -116,19 +117,6 @@ class Steps:
         self.measure = measure(name)(self.context)
         declared = self.measure.applies_to(self.workload)
         self.targets = [found for each in declared for found in self.measure.discover(each)]
-
-    def snapshot(self) -> list[State]:
-        return [
-            State(measure=self.measure.name, target=each, taken_at=now(), values=self.measure.snapshot(each))
-            for each in self.targets
-        ]
-
-    def apply(self, states: list[State]) -> list[Change]:
-        made = [self.measure.apply(each.target, each) for each in states]
-        return [Change.model_validate_json(each.model_dump_json()) for each in made]
-
-    def verify(self, changes: list[Change]) -> list[Finding]:
-        return [each for change in changes for each in self.measure.verify(change.target, change)]
 
     def proved(self, changes: list[Change]) -> list[Finding]:
         """Observe until everything holds, or the time is over; between two looks flow logs are written."""

@@ -14,7 +14,8 @@ from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.model import Method
 from providers.azure.answers import error_code
 from providers.azure.resources.artifacts import BlobContainer
-from tests.providers.azure.driving import Step, holds
+from tests.providers.azure.driving import Step
+from tests.providers.driving import holds, patiently, proved
 
 STORAGE = "2025-06-01"
 BODIES = {"models/a.bin": b"weights", "prompts/p.txt": b"be good", "memory/1": b"one"}
@@ -126,18 +127,6 @@ def test_every_call_may_fail_once(world: Any, fault: str) -> None:
         world.sandbox.clear_faults()
     assert step.snapshot() == before
     assert store.ours() == []
-
-
-def patiently(call: Any) -> Any:
-    """The first result, trying again what is worth trying again, as a run does."""
-    for _ in range(30):
-        try:
-            result = call()
-        except TransientCloudError:
-            continue
-        if result is not None:
-            return result
-    raise AssertionError("never got through")
 
 
 def test_a_worker_killed_between_canary_and_hold_goes_on(world: Any) -> None:
@@ -349,11 +338,3 @@ def test_every_declared_permission_is_needed(world: Any, kind: dict[str, bool]) 
         bound = world.least(step.workload, "azure.hold-blobs", without=permission.action)
         step.measure = type(step.measure)(world.context(bound))
         assert not proved(step), permission.action
-
-
-def proved(step: Step) -> bool:
-    try:
-        change = step.apply()
-        return holds(step.verify(change)) and step.revert(change).holds
-    except PermanentCloudError:
-        return False

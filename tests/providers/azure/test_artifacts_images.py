@@ -7,13 +7,14 @@ from uuid import uuid4
 
 import pytest
 
-from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.errors import PermanentCloudError
 from firebreak.model import Method
 from providers.azure.answers import RestError
 from providers.azure.artifacts.images import LOCKED
 from providers.azure.artifacts.registry import EMPTY, MANIFEST_TYPE, Repository
 from providers.azure.resources.artifacts import ContainerRepository
-from tests.providers.azure.driving import Step, holds
+from tests.providers.azure.driving import Step
+from tests.providers.driving import holds, patiently, proved
 
 VERSION = "2023-07-01"
 DISALLOWED = "REGISTRY_DISALLOWED_OPERATION"
@@ -180,17 +181,6 @@ def test_throttling_and_outages_are_only_delays(world: Any) -> None:
         assert step.snapshot() == before
 
 
-def patiently(call: Any) -> Any:
-    for _ in range(30):
-        try:
-            result = call()
-        except TransientCloudError:
-            continue
-        if result is not None:
-            return result
-    raise AssertionError("never got through")
-
-
 def test_a_worker_killed_before_the_lock_goes_on(world: Any) -> None:
     registry = Registry(world)
     step = registry.step(world)
@@ -232,11 +222,3 @@ def test_every_declared_permission_is_needed(world: Any) -> None:
         bound = world.least(step.workload, "azure.lock-images", without=permission.action)
         step.measure = type(step.measure)(world.context(bound))
         assert not proved(step), permission.action
-
-
-def proved(step: Step) -> bool:
-    try:
-        change = step.apply()
-        return holds(step.verify(change)) and step.revert(change).holds
-    except (PermanentCloudError, TransientCloudError):
-        return False

@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.errors import PermanentCloudError
 from providers.azure.answers import RestError
 from providers.azure.resources.artifacts import BlobContainer, LockedResource, MlModel
-from tests.providers.azure.driving import Step, holds
+from tests.providers.azure.driving import Step
+from tests.providers.driving import holds, proved
 
 ML, STORAGE, LOCKS = "2024-10-01", "2025-06-01", "2020-05-01"
 
@@ -246,11 +247,3 @@ def test_every_permission_of_the_lock_is_needed(world: Any) -> None:
         bound = world.least(step.workload, "azure.lock-resource", without=permission.action)
         step.measure = type(step.measure)(world.context(bound))
         assert not proved(step), permission.action
-
-
-def proved(step: Step) -> bool:
-    try:
-        change = step.apply()
-        return holds(step.verify(change)) and step.revert(change).holds
-    except (PermanentCloudError, TransientCloudError):
-        return False

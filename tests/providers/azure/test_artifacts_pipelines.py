@@ -8,7 +8,8 @@ import pytest
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from providers.azure.artifacts.builds import DEVOPS_VERSION
 from providers.azure.resources.artifacts import DevOpsPipeline, GitHubWorkflow
-from tests.providers.azure.driving import Step, holds
+from tests.providers.azure.driving import Step
+from tests.providers.driving import holds, patiently
 
 DEVOPS_AUDIENCE = "499b84ac-1321-427f-aa17-267ca6975798"
 RIGHTS = ["view", "edit"]
@@ -197,15 +198,6 @@ def test_throttling_is_only_a_delay(world: Any, pipeline: Any) -> None:
         finally:
             world.sandbox.clear_faults()
     assert pipeline.switch() == pipeline.enabled
-
-
-def patiently(call: Any) -> Any:
-    for _ in range(30):
-        try:
-            return call()
-        except TransientCloudError:
-            continue
-    raise AssertionError("never got through")
 
 
 def test_somebody_elses_change_is_not_undone(world: Any) -> None:

@@ -22,7 +22,8 @@ from providers.azure.permissions import missing
 from providers.azure.session import AzureAccess
 from tests.drills.sandbox.azure.places import CONTRIBUTOR, Bearer
 from tests.providers.azure.evidenceground import Ground, killed_at
-from tests.providers.capturing import Step, holds
+from tests.providers.capturing import Step
+from tests.providers.driving import holds
 
 MIB = 1024 * 1024
 WORKSPACE = "Microsoft.OperationalInsights/workspaces"

@@ -20,7 +20,8 @@ from providers.azure.permissions import missing
 from providers.azure.session import AzureAccess
 from tests.drills.sandbox.azure.places import Bearer
 from tests.providers.azure.evidenceground import Ground, killed_at
-from tests.providers.capturing import Step, holds
+from tests.providers.capturing import Step
+from tests.providers.driving import holds
 
 MESSAGES, DISKS, SENTINEL = (
     f"azure.{name}" for name in ("capture-channel-messages", "snapshot-disks", "open-investigation")
@@ -171,7 +172,7 @@ def test_messages_need_the_right_to_receive(ground: Ground) -> None:
 
 def test_an_unknown_queue_is_refused_before_the_first_change(ground: Ground) -> None:
     place = f"{ground.places.namespace()}/queues/nothing"
-    with pytest.raises(PermanentCloudError, match="no such queue"):
+    with pytest.raises(PermanentCloudError, match="queue or topic does not exist"):
         Step(ground, MESSAGES, channels=({"kind": "service-bus-queue", "ref": place},))
 
 
