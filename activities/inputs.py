@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 from firebreak.evidence.custody import CustodyEvent, Head
 from firebreak.model import Cloud, FrozenModel, Mode, Phase, Stored, Verdict
 from firebreak.record import (
+    AlertRef,
     PlannedStep,
     Received,
     ReleaseInput,
@@ -117,3 +118,5 @@ class Page(FrozenModel):
     mode: Mode = Mode.LIVE
     at: AwareDatetime | None = None
     """The run's own time; pages of 0.1 do not carry it."""
+    alerts: tuple[AlertRef, ...] = ()
+    """The alerts that the run is about, to be commented where their source allows."""

@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.errors import translated
 from activities.inputs import Page
-from firebreak.errors import FirebreakError, NotDeliveredError
+from firebreak.errors import CommentRefusedError, FirebreakError, NotCommentedError, NotDeliveredError
 
 log = structlog.get_logger("firebreak.oncall")
 
@@ -37,22 +37,42 @@ class LogChannel:
         log.warning("oncall.paged", incident_id=page.incident_id, kind=page.kind, message=page.message)
 
 
+class Commenting(Protocol):
+    """What comments on the alerts that a page is about."""
+
+    def on(self, page: Page) -> Sequence[Channel]:
+        """A channel for each comment; its name is the same on every attempt."""
+        ...
+
+
+REFUSED = "refused: "
+"""Begins the heartbeat detail of what shall not be tried again, and is reported at the end."""
+
+
 class NotifyActivities:
     """The activities of the workflow queue."""
 
-    def __init__(self, channels: Sequence[Channel]) -> None:
+    def __init__(self, channels: Sequence[Channel], commenting: Commenting | None = None) -> None:
         self.channels = tuple(channels)
+        self.commenting = commenting
 
     @activity.defn(name="firebreak.notify")
     async def notify(self, page: Page) -> None:
         """Deliver one page through every channel; another attempt takes only those that failed."""
-        reached = set(activity.info().heartbeat_details)
-        missing = [each for each in self.channels if each.name not in reached]
+        settled = set(activity.info().heartbeat_details)
+        missing = [each for each in self._channels(page) if each.name not in settled]
         failures = await asyncio.gather(*(_failure(each, page) for each in missing))
-        reached |= {each.name for each, why in zip(missing, failures, strict=True) if why is None}
-        activity.heartbeat(*sorted(reached))
+        again = [why for why in failures if why is not None and why.retryable]
+        for each, why in zip(missing, failures, strict=True):
+            if why is None or not why.retryable:
+                settled |= {each.name} if why is None else {each.name, f"{REFUSED}{why}"}
+        activity.heartbeat(*sorted(settled))
+        refused = sorted(each.removeprefix(REFUSED) for each in settled if each.startswith(REFUSED))
         with translated():
-            _raise_for([why for why in failures if why is not None])
+            _raise_for(again, refused)
+
+    def _channels(self, page: Page) -> Sequence[Channel]:
+        return (*self.channels, *(self.commenting.on(page) if self.commenting else ()))
 
 
 async def _failure(channel: Channel, page: Page) -> FirebreakError | None:
@@ -65,6 +85,12 @@ async def _failure(channel: Channel, page: Page) -> FirebreakError | None:
     return None
 
 
-def _raise_for(failures: Sequence[FirebreakError]) -> None:
-    if failures:
-        raise NotDeliveredError("; ".join(str(each) for each in failures))
+def _raise_for(again: Sequence[FirebreakError], refused: Sequence[str]) -> None:
+    """Raise what is to be tried again, people before comments; what was refused is said with it."""
+    reasons = "; ".join(dict.fromkeys((*map(str, again), *refused)))
+    if any(not isinstance(each, NotCommentedError) for each in again):
+        raise NotDeliveredError(reasons)
+    if again:
+        raise NotCommentedError(reasons)
+    if refused:
+        raise CommentRefusedError(reasons)

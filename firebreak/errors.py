@@ -13,6 +13,8 @@ FirebreakError
 │   ├── TransientCloudError    throttling, 5xx, network: retried
 │   └── Irreversible           the measure cannot be undone, by name
 ├── NotDeliveredError          a channel to people is away: tried again, never in the way of a phase
+│   ├── NotCommentedError      the same for a comment on an alert
+│   └── CommentRefusedError    the alert's place does not take the comment: not tried again
 └── EvidenceError              evidence is missing, altered or not trusted: exit code 3
 """
 
@@ -99,6 +101,16 @@ class NotDeliveredError(FirebreakError):
     """A message did not reach its channel; trying again may work."""
 
     retryable = True
+
+
+class NotCommentedError(NotDeliveredError):
+    """An alert could not be commented; trying again may work."""
+
+
+class CommentRefusedError(NotDeliveredError):
+    """An alert cannot be commented, and trying again is no use."""
+
+    retryable = False
 
 
 class EvidenceError(FirebreakError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -25,6 +26,9 @@ from firebreak.model import (
 PersonName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+COMMENTED_ALERTS = 20
+"""Of one run; a storm of alerts shall not become a storm of comments."""
 
 
 class Received(FrozenModel):
@@ -51,6 +55,19 @@ class Trigger(FrozenModel):
     """The source's own id of the finding."""
     received: Received | None = None
     """The raw alert, where there was one."""
+
+
+class AlertRef(FrozenModel):
+    """A finding by its source and the source's own id, for comments on it."""
+
+    source: str
+    finding: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+def alert_refs(triggers: Iterable[Trigger]) -> tuple[AlertRef, ...]:
+    """The findings that asked for a run, each once, as many as are commented."""
+    found = (AlertRef(source=each.source, finding=each.finding) for each in triggers if each.finding)
+    return tuple(dict.fromkeys(found))[:COMMENTED_ALERTS]
 
 
 class Decision(FrozenModel):
@@ -358,6 +375,8 @@ class ReleaseInput(FrozenModel):
     requested_at: AwareDatetime
     record: Stored
     task_queue: str
+    alerts: tuple[AlertRef, ...] = ()
+    """What asked for the containment; requests of 0.1 do not carry it."""
 
 
 def seconds_between(start: datetime, end: datetime) -> float:

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firebreak.errors import SettingsError
@@ -172,6 +181,127 @@ class SiemSettings(_Section):
     timeout_seconds: Annotated[float, Field(gt=0, le=15)] = 10.0
 
 
+def _pinned(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    if not (parts.scheme == "https" or local) or not parts.hostname:
+        raise ValueError("must be an https URL")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("must be an address alone, without user, query or fragment")
+    return url.rstrip("/")
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not (value and value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII, without a line end")
+    return secret
+
+
+PinnedUrl = Annotated[str, AfterValidator(_pinned)]
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
+AlertSources = Annotated[tuple[str, ...], Field(min_length=1)]
+"""Names in the file of sources (docs/webhooks.md) whose alerts are commented there."""
+
+
+class PagerDutyComments(_Section):
+    """Notes on incidents (REST API; the key of the Events API is another one)."""
+
+    token: Token
+    from_email: Annotated[str, Field(pattern=r"^[!-~]+@[!-~]+$")]
+    """A user of the account, in whose name notes are written."""
+    url: PinnedUrl = "https://api.pagerduty.com"
+    """``https://api.eu.pagerduty.com`` for accounts in the EU."""
+    sources: AlertSources = ("pagerduty",)
+
+
+class SplunkComments(_Section):
+    """Comments on notable events of Splunk Enterprise Security."""
+
+    url: PinnedUrl
+    """Management port of the search head, ``https://HOST:8089``."""
+    token: Token
+    sources: AlertSources = ("splunk",)
+
+
+class ElasticComments(_Section):
+    """Notes on alerts of Elastic Security."""
+
+    url: PinnedUrl
+    """Kibana, with ``/s/SPACE`` for a space that is not the default one."""
+    api_key: Token
+    timeline_id: str = ""
+    """A Timeline to keep the notes in; needed before 8.16."""
+    sources: AlertSources = ("elastic",)
+
+
+class SentinelComments(_Section):
+    """Comments on incidents of one workspace of Microsoft Sentinel."""
+
+    workspace: Annotated[
+        str,
+        Field(
+            pattern=r"^/subscriptions/[0-9A-Fa-f-]{36}/resourceGroups/[A-Za-z0-9._()-]{1,90}"
+            r"/providers/Microsoft\.OperationalInsights/workspaces/[A-Za-z0-9-]{1,90}$"
+        ),
+    ]
+    """ARM id of the Log Analytics workspace."""
+    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")]
+    client_id: str
+    client_secret: SecretStr
+    url: PinnedUrl = "https://management.azure.com"
+    authority: PinnedUrl = "https://login.microsoftonline.com"
+    scope: str = "https://management.azure.com/.default"
+    sources: AlertSources = ("sentinel",)
+
+
+class WizComments(_Section):
+    """Notes on issues of Wiz."""
+
+    url: PinnedUrl
+    """``https://api.DATACENTER.app.wiz.io/graphql``."""
+    client_id: str
+    client_secret: SecretStr
+    token_url: PinnedUrl = "https://auth.app.wiz.io/oauth/token"  # noqa: S105 - an address
+    sources: AlertSources = ("wiz",)
+
+
+class SccComments(_Section):
+    """The security mark ``firebreak`` on findings of Google Security Command Center."""
+
+    parent: Annotated[str, Field(pattern=r"^(organizations|folders|projects)/[0-9a-z-]{1,64}$")]
+    """Only findings below it are marked."""
+    service_account: SecretStr
+    """JSON of the key file."""
+    url: PinnedUrl = "https://securitycenter.googleapis.com"
+    token_url: PinnedUrl = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    sources: AlertSources = ("scc",)
+
+
+class CommentSettings(_Section):
+    """Where the alerts that a run is about are commented. Only the workflow worker uses it."""
+
+    pagerduty: PagerDutyComments | None = None
+    splunk: SplunkComments | None = None
+    elastic: ElasticComments | None = None
+    sentinel: SentinelComments | None = None
+    wiz: WizComments | None = None
+    scc: SccComments | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=15)] = 10.0
+    """For one comment, with the token that it may need."""
+
+    def chosen(self) -> tuple[str, ...]:
+        """The sources whose alerts are commented."""
+        sections = (self.pagerduty, self.splunk, self.elastic, self.sentinel, self.wiz, self.scc)
+        return tuple(source for each in sections if each is not None for source in each.sources)
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> CommentSettings:
+        if len(set(self.chosen())) < len(self.chosen()):
+            raise ValueError("a source is named twice")
+        return self
+
+
 class WorkerSettings(_Section):
     """Capacity of one worker process."""
 
@@ -207,6 +337,7 @@ class Settings(BaseSettings):
     console: ConsoleSettings = ConsoleSettings()
     notify: NotifySettings = NotifySettings()
     siem: SiemSettings = SiemSettings()
+    comments: CommentSettings = CommentSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
 

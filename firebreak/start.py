@@ -38,6 +38,7 @@ from firebreak.record import (
     ReleaseInput,
     RunStatus,
     Trigger,
+    alert_refs,
     same_person,
 )
 from firebreak.settings import Settings
@@ -217,6 +218,7 @@ async def release(
         requested_at=now(),
         record=ended.sealed.record,
         task_queue=cloud_queue(settings, document.cloud),
+        alerts=alert_refs(document.triggers),
     )
     started = await client.start_workflow(
         Release.run,

@@ -28,7 +28,7 @@ from firebreak.engine import Engine
 from firebreak.liveness import watch
 from firebreak.measure import measures
 from firebreak.model import Cloud
-from firebreak.notify import channels
+from firebreak.notify import channels, commenting
 from firebreak.settings import Settings
 from firebreak.start import cloud_queue
 from workflows.alarm import Alarm
@@ -118,7 +118,7 @@ def _workflow_worker(client: Client, settings: Settings, identity: str) -> Worke
         client,
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
-        activities=[NotifyActivities(channels(settings)).notify],
+        activities=[NotifyActivities(channels(settings), commenting(settings)).notify],
         workflow_runner=_runner(),
         identity=identity,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,

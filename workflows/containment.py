@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         Sealed,
         StepOutcome,
         Trigger,
+        alert_refs,
         asked_consent,
         needs_approval,
     )
@@ -65,7 +66,7 @@ class Containment(Approvable):
         self.late: dict[str, asyncio.Task[None]] = {}
         self.calls = Calls(request)
         self.alerts = Alerts(self.facts, self.calls)
-        self.oncall = OnCall(self.facts)
+        self.oncall = OnCall(self.facts, alert_refs((request.trigger,)))
         self.custody = Custody(request)
         self.preserving: list[asyncio.Task[Stored | None]] = []
         self.decisions = Decisions(self.facts, request.trigger, self.oncall)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError  # noqa: A004 - Temporal's own
 
 with workflow.unsafe.imports_passed_through():
     from activities.inputs import Page
     from activities.notify import NotifyActivities
     from firebreak.model import CONTAINMENT_TARGET, Phase, Verdict
-    from firebreak.record import RunFacts
+    from firebreak.record import COMMENTED_ALERTS, AlertRef, RunFacts, alert_refs
 
 from workflows.failures import message
 from workflows.options import PAGING, RETRY
@@ -26,12 +27,18 @@ NEWS = "pages at the start, at each gate and for each decision"
 LAST_PAGES = timedelta(seconds=5)
 """How long an ended run stays open for its last pages; an alert after that starts a new run."""
 
+UNANSWERED = "not every channel had answered when the run ended"
+
+COMMENT_ERRORS = frozenset({"NotCommentedError", "CommentRefusedError"})
+"""Where everybody was told, and only a comment on an alert is missing."""
+
 
 class OnCall:
-    """Pages people about one run, and keeps its clock."""
+    """Pages people about one run, and keeps its clock; ``about`` are the alerts that it began with."""
 
-    def __init__(self, facts: RunFacts) -> None:
+    def __init__(self, facts: RunFacts, about: Sequence[AlertRef]) -> None:
         self.facts = facts
+        self.about = tuple(about)
         self.pages: list[asyncio.Task[None]] = []
         self.news = False
 
@@ -49,6 +56,7 @@ class OnCall:
             cloud=self.facts.cloud,
             mode=self.facts.mode,
             at=workflow.now(),
+            alerts=self._alerts(),
         )
         self.pages.append(asyncio.create_task(self._deliver(page)))
 
@@ -112,4 +120,19 @@ class OnCall:
                 summary=page.kind,
             )
         except ActivityError as error:  # a dead notifier is shown, and never holds a run
-            self.facts.notes.append(f"the on-call could not be paged ({page.kind}): {message(error)}")
+            self._note(page, error)
+
+    def _note(self, page: Page, error: ActivityError) -> None:
+        """Say what did not arrive, and only that a comment is missing where people were told."""
+        cause = error.cause.cause if isinstance(error.cause, TimeoutError) else error.cause
+        if isinstance(cause, ApplicationError) and cause.type in COMMENT_ERRORS:
+            note = f"an alert could not be commented: {message(error)}"
+        else:
+            why = UNANSWERED if isinstance(cause, CancelledError) else message(error)
+            note = f"the on-call could not be paged ({page.kind}): {why}"
+        if note not in self.facts.notes:
+            self.facts.notes.append(note)
+
+    def _alerts(self) -> tuple[AlertRef, ...]:
+        """Those that joined since, too."""
+        return tuple(dict.fromkeys((*self.about, *alert_refs(self.facts.alerts))))[:COMMENTED_ALERTS]

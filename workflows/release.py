@@ -59,7 +59,7 @@ class Release(Approvable):
         )
         self.plan: ReleasePlan | None = None
         self.outcomes: dict[str, StepOutcome] = {}
-        self.oncall = OnCall(self.facts)
+        self.oncall = OnCall(self.facts, request.alerts)
         asked = Trigger(
             source="release",
             reason=request.reason,

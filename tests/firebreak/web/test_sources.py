@@ -16,7 +16,7 @@ from firebreak.web.webhook.alert import Alert, MalformedError, ResourceRef
 from firebreak.web.webhook.envelopes import opened
 from firebreak.web.webhook.fields import clean, moment, parsed
 from firebreak.web.webhook.sources import ADAPTERS
-from tests.firebreak.web.hooks import ACCOUNT, PAYLOADS, REGION, payload
+from tests.firebreak.web.hooks import ACCOUNT, PAYLOADS, REGION, payload, put
 
 IDS = {
     "$RESOURCE": f"arn:aws:iam::{ACCOUNT}:role/agents/agent-1",
@@ -74,6 +74,35 @@ def test_an_update_of_a_guardduty_finding_is_another_event_of_the_same_finding()
     assert first.finding_info.uid == update.finding_info.uid
     assert first.key != update.key
     assert update.state == "updated"
+
+
+def test_a_comment_on_a_sentinel_incident_is_the_event_that_came_before() -> None:
+    body = payload("sentinel", IDS)
+    body["object"]["properties"]["additionalData"]["alertsCount"] = 1
+    commented = json.loads(json.dumps(body))
+    commented |= {"eventUniqueId": "another", "objectEventType": "Update"}
+    commented["object"]["etag"] = "e-2"
+    commented["object"]["properties"]["lastModifiedTimeUtc"] = "2026-11-23T10:00:00Z"
+    commented["object"]["properties"]["additionalData"]["commentsCount"] = 1
+    assert ADAPTERS["sentinel"](commented).key == ADAPTERS["sentinel"](body).key
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"additionalData__alertsCount": 2},
+        {"status": "Active"},
+        {"classification": "TruePositive"},
+        {"relatedEntities": [{"properties": {"resourceId": "arn:aws:s3:::another"}}]},
+        {"alerts": [{"properties": {}}]},
+    ],
+)
+def test_what_a_sentinel_incident_says_more_is_another_event(values: dict[str, Any]) -> None:
+    body = payload("sentinel", IDS)
+    before = ADAPTERS["sentinel"](body).key
+    for path, value in values.items():
+        put(body, ["object", "properties", *path.split("__")], value)
+    assert ADAPTERS["sentinel"](body).key != before
 
 
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 
 from firebreak.model import JsonObject
@@ -23,7 +25,11 @@ _ENTITY_IDS = ("resourceId", "azureID", "aadUserId", "objectGuid", "appId")
 
 
 def read(body: JsonObject) -> Alert:
-    """``eventUniqueId`` names the delivery; an incident that is updated has another one."""
+    """The incident with all of it that counts here names the event.
+
+    ``eventUniqueId`` would not do: each comment on an incident is an update of it with an id of its own, and
+    our own comments would ask for containments.
+    """
     incident = required(body, "object.id")
     about = find(body, "object.properties")
     return Alert(
@@ -33,8 +39,20 @@ def read(body: JsonObject) -> Alert:
         state=state(text(about, "status")),
         resources=tuple(_resources(about)),
         confirmed=text(about, "classification").lower() == "truepositive",
-        key=text(body, "eventUniqueId") or f"{incident} {text(body, 'object.etag')}",
+        key=f"{incident} {_digest(about)}",
     )
+
+
+def _digest(about: object) -> str:
+    told = [
+        *(
+            text(about, name)
+            for name in ("status", "severity", "classification", "additionalData.alertsCount")
+        ),
+        str(len(list(objects(about, "alerts")))),
+        *sorted(f"{each.uid} {each.account} {each.region}" for each in set(_resources(about))),
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _resources(about: object) -> Iterator[ResourceRef]:
