@@ -146,7 +146,7 @@ class Measure(ABC, Generic[AccessT]):
         """Read everything that release needs. Read-only; PermanentCloudError for an unusable target.
 
         Under ``control``, a measure that probes says which probes worked (``works``) or why none did
-        (``why_not``), which the plan then tells beforehand.
+        (``why_not``), and what will be proved by reading alone (``listed_only``): the plan tells both.
         """
 
     @abstractmethod

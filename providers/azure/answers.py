@@ -27,7 +27,7 @@ DENIED_CODES = frozenset(
         "AuthorizationPermissionMismatch",  # Blob service error codes
         "AuthorizationPermissionDenied",  # Blob service error codes
         "InsufficientAccountPermissions",  # Common REST API error codes (Storage)
-        "Forbidden",  # Key Vault REST error codes; Cosmos DB; Cognitive Services
+        "Forbidden",  # Key Vault REST error codes; Cognitive Services; Cosmos DB through its SDK
         "ForbiddenByRbac",  # Key Vault, inner code of Forbidden
         "AccessDenied",  # Key Vault, inner code of Forbidden
         "Authorization_RequestDenied",  # Microsoft Graph error responses
@@ -35,6 +35,10 @@ DENIED_CODES = frozenset(
         "PermissionDenied",  # Cognitive Services
         "AuthenticationTypeDisabled",  # the same, "Disable local authentication": a key is refused
         "DENIED",  # container registry (OCI distribution specification, error codes)
+        # Cosmos DB, with the sub-status: a firewall and a quota are "Forbidden" too ("HTTP status codes for
+        # Azure Cosmos DB"). Refused by its roles are metadata (5301), data (5302, 5303) and any call (5400);
+        # 5300 is what no Entra token may ever do.
+        *(f"Forbidden {each}" for each in (5301, 5302, 5303, 5400)),
     }
 )
 DEAD_CREDENTIAL_CODES = frozenset(
@@ -97,6 +101,9 @@ SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
 REQUEST_TIMEOUT = 408
 
+COSMOS_HOST = ".documents."
+"""In the name of every Cosmos DB account's host, whichever the cloud."""
+
 _AADSTS = re.compile(r"AADSTS\d{4,8}")
 
 
@@ -118,6 +125,8 @@ class RestError(Exception):
         """Read an error answer; the body may be anything."""
         code, message = read_error(_json(answer))
         headers = answer.headers
+        if COSMOS_HOST in answer.request.url.host:
+            code = f"{code} {headers.get('x-ms-substatus', '0')}"
         return cls(
             answer.status_code,
             code or headers.get("x-ms-error-code", ""),

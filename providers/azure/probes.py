@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from firebreak.errors import TransientCloudError
 from firebreak.measure import found, now
 from firebreak.model import Finding, JsonObject, Method
-from providers.azure.answers import Outcome, RestError, outcome, translate
+from providers.azure.answers import COSMOS_HOST, Outcome, RestError, outcome, translate
 from providers.azure.credentials import claims_of
 from providers.azure.resources.identities import Probe
 from providers.azure.rest import Rest
@@ -26,6 +26,8 @@ from providers.azure.session import AzureAccess
 # Versioning for the Azure Storage services: OAuth needs 2017-11-09 or later.
 STORAGE_VERSION = "2021-12-02"
 STORAGE_HOST = ".core."
+COSMOS_VERSION = "2018-12-31"
+"""Common Azure Cosmos DB REST request headers, ``x-ms-version``."""
 
 
 class Kind(StrEnum):
@@ -116,13 +118,19 @@ class Token:
         parts = urlsplit(probe.url)
         service = access.borrowed_data(f"{parts.scheme}://{parts.netloc}", self.value)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        return attempt(probe.title, service, path, _storage_headers(parts.netloc))
+        return attempt(probe.title, service, path, _headers(parts.netloc, self.value))
 
 
-def _storage_headers(host: str) -> dict[str, str]:
-    if STORAGE_HOST not in host:
-        return {}
-    return {"x-ms-version": STORAGE_VERSION, "x-ms-date": now().strftime("%a, %d %b %Y %H:%M:%S GMT")}
+def _headers(host: str, token: str) -> dict[str, str]:
+    """What a data plane wants beside, or instead of, the usual bearer header."""
+    dated = {"x-ms-date": now().strftime("%a, %d %b %Y %H:%M:%S GMT")}
+    if STORAGE_HOST in host:
+        return {"x-ms-version": STORAGE_VERSION, **dated}
+    if COSMOS_HOST in host:
+        # "Access control on Azure Cosmos DB resources": the form of an Entra token, URL-encoded.
+        signed = quote(f"type=aad&ver=1.0&sig={token}", safe="")
+        return {"Authorization": signed, "x-ms-version": COSMOS_VERSION, **dated}
+    return {}
 
 
 @dataclass(frozen=True)
@@ -131,17 +139,21 @@ class Control:
 
     works: tuple[str, ...] = ()
     why_not: str = ""
+    gaps: tuple[str, ...] = ()
+    """What else was tried, beside what does work, and was not allowed: it proves nothing later."""
 
     def json(self) -> JsonObject:
         """The control for a State: names of calls, no secret."""
-        return {"works": list(self.works), "why_not": self.why_not}
+        return {"works": list(self.works), "why_not": self.why_not, "gaps": list(self.gaps)}
 
     @classmethod
     def of(cls, values: JsonObject) -> Control:
         """Read back what ``json`` wrote."""
         control = values.get("control", {})
         return cls(
-            tuple(control.get("works", ())), control.get("why_not", "no positive control was recorded")
+            tuple(control.get("works", ())),
+            control.get("why_not", "no positive control was recorded"),
+            tuple(control.get("gaps", ())),
         )
 
 

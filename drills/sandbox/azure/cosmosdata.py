@@ -118,7 +118,9 @@ def require(call: Call, action: str, resource: str = "/") -> Principal:
             f"[{bearer.object_id}] does not have required RBAC permissions to perform action "
             f"[{action}] on resource [{resource}]."
         )
-        raise ArmError(403, "Forbidden", message, headers={"x-ms-substatus": "5300"})
+        # Azure/azure-cosmos-dotnet-v3, "403, substatus 5301": metadata has a code of its own.
+        substatus = "5301" if action == METADATA else "5302"
+        raise ArmError(403, "Forbidden", message, headers={"x-ms-substatus": substatus})
     return bearer
 
 

@@ -13,7 +13,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target
 from providers.azure.answers import AzureFailure, error_code
-from providers.azure.identity import principals, reach
+from providers.azure.identity import memoryprobes, principals, reach
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import (
@@ -47,7 +47,8 @@ class RemoveRoleAssignments(
 
     Direct assignments at, above and below the subscription are deleted, time-bound ones of Privileged
     Identity Management ended. Deleted too are those of Cosmos DB's own roles, in the accounts whose
-    containers the workload declares: its memory is neither read nor written any more. What comes through a
+    containers the workload declares: its memory is neither read nor written any more, which the workload's
+    own token shows where it could before. What comes through a
     group is cut by ending the membership, which nobody else feels; where the inventory forbids that
     (``leave_groups``), the measure stays unproven and says so.
 
@@ -61,10 +62,10 @@ class RemoveRoleAssignments(
     def snapshot(self, target: Target) -> JsonObject:
         """Read every assignment and membership, and take the positive control."""
         principal = principals.read(self.access, target)
-        return {
-            **reach.read(self.access, principal.object_id).json(),
-            "control": self._witness(target).take(principal).json(),
-        }
+        present = reach.read(self.access, principal.object_id).json()
+        control = self._witness(target).take(principal)
+        listed_only = memoryprobes.listed_only(self.access, present, control)
+        return {**present, "control": {**control.json(), "listed_only": list(listed_only)}}
 
     def apply(self, target: Target, state: State) -> Change:
         """Remove whatever reaches the principal now, including what was assigned since the snapshot."""
@@ -133,7 +134,8 @@ class RemoveRoleAssignments(
 
     def _witness(self, target: Target) -> Witness:
         identity = principals.identity(self.run.workload, target)
-        return Witness(self.context, self.name, target, ways(self.access, identity))
+        memory = memoryprobes.memory_probes(self.access).values()
+        return Witness(self.context, self.name, target, ways(self.access, identity), memory)
 
 
 def _tried(what: str, act: Callable[[], None], refused: dict[str, str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -31,12 +31,19 @@ class Witness:
     """
 
     def __init__(
-        self, context: Context[AzureAccess], measure: str, target: Target, ways: Sequence[Way]
+        self,
+        context: Context[AzureAccess],
+        measure: str,
+        target: Target,
+        ways: Sequence[Way],
+        more: Iterable[Probe] = (),
     ) -> None:
+        """``more`` are probes beside the declared ones: they add to the proof where they worked before."""
         self._access = context.access
         self._vault: Vault = context.vault
         self._ways = ways
         self._probes: tuple[Probe, ...] = identity(context.run.workload, target).probes
+        self._more = tuple(each for each in more if each not in self._probes)
         place = sha256(target.key.lower().encode()).hexdigest()[:16]
         self._key = f"sealed/{context.run.incident_id}/{measure}/{place}"
 
@@ -46,14 +53,23 @@ class Witness:
             return Control((), "the inventory declares no probe for it")
         reasons = []
         for way in self._ways:
-            tokens, reason = self._tokens(way, principal)
-            if tokens:
-                control = control_of(self._try_all(tokens))
-                if control.works:
-                    self._vault.hide(self._key, json.dumps(tokens).encode())
-                return control
+            tokens, reason = self._tokens(way, principal, self._probes)
+            if not reason:
+                return self._taken(way, principal, tokens)
             reasons.append(f"{way.name}: {reason}")
         return Control((), "; ".join(reasons) or NO_WAY)
+
+    def _taken(self, way: Way, principal: Principal, tokens: dict[str, str]) -> Control:
+        """The control by the declared probes, and by the others as far as they work."""
+        control = control_of(_tried(self._access, self._probes, tokens))
+        if not control.works:
+            return control
+        more, gap = self._tokens(way, principal, self._more)
+        answers = [_settled(each) for each in _tried(self._access, self._more, more)]
+        works = [each.call for each in answers if each.kind is Kind.ALLOWED]
+        gaps = [each.text for each in answers if each.kind is not Kind.ALLOWED]
+        self._vault.hide(self._key, json.dumps(more | tokens).encode())
+        return Control((*control.works, *works), gaps=(*gaps, *([gap] if gap else [])))
 
     def observe(self, control: Control, subject: str) -> Finding:
         """Try again what worked, with the tokens from before the change."""
@@ -65,26 +81,28 @@ class Witness:
         tokens: dict[str, str] = json.loads(secret)
         if any(Token(value).expired for value in tokens.values()):
             return unproved(subject, "the token taken before the change ended by its own time")
-        return judge(self._try_all(tokens), control, subject)
+        return judge(_tried(self._access, (*self._probes, *self._more), tokens), control, subject)
 
-    def _tokens(self, way: Way, principal: Principal) -> tuple[dict[str, str], str]:
-        """One token per audience, all of them the principal's, or why there are none."""
+    def _tokens(self, way: Way, principal: Principal, probes: Iterable[Probe]) -> tuple[dict[str, str], str]:
+        """One token per audience, all of them the principal's; else those that came, and what kept one."""
         tokens: dict[str, str] = {}
-        for audience in dict.fromkeys(probe.audience for probe in self._probes):
+        for audience in dict.fromkeys(probe.audience for probe in probes):
             try:
                 token = way.issue(audience)
             except (RestError, httpx.HTTPError) as error:
-                return {}, _settled(classify(f"a token for {audience}", error)).text
+                return tokens, _settled(classify(f"a token for {audience}", error)).text
             except PermanentCloudError as error:
-                return {}, str(error)
+                return tokens, str(error)
             if token.object_id != principal.object_id.lower():
-                return {}, f"the token is {token.object_id}'s, not {principal.object_id}'s"
+                return tokens, f"the token is {token.object_id}'s, not {principal.object_id}'s"
             tokens[audience] = token.value
         return tokens, ""
 
-    def _try_all(self, tokens: dict[str, str]) -> list[Answer]:
-        chosen = [probe for probe in self._probes if probe.audience in tokens]
-        return [Token(tokens[probe.audience]).try_out(self._access, probe) for probe in chosen]
+
+def _tried(access: AzureAccess, probes: Iterable[Probe], tokens: dict[str, str]) -> list[Answer]:
+    """Try each probe that there is a token for."""
+    chosen = [probe for probe in probes if probe.audience in tokens]
+    return [Token(tokens[probe.audience]).try_out(access, probe) for probe in chosen]
 
 
 class FreshIssue:

@@ -37,6 +37,9 @@ AUDIENCES = {
     ".vault.azure.cn": "https://vault.azure.cn/",
 }
 
+COSMOS_HOSTS = (".documents.azure.com", ".documents.azure.us", ".documents.azure.cn")
+"""Its tokens are for the account's own address ("Connect to Azure Cosmos DB for NoSQL by using Entra ID")."""
+
 _URL = re.compile(r"^https://[a-z0-9.-]+/[\u0021-\u007e]{0,2000}$")
 
 
@@ -50,6 +53,8 @@ _SECRET_ID = arm_id("Microsoft.KeyVault/vaults/secrets", name="[A-Za-z0-9-]{1,12
 def audience_of(url: str) -> str:
     """Return the audience of the tokens that a host takes, empty where no token may be sent to it."""
     host = urlsplit(url).hostname or ""
+    if any(_is(host, name) for name in COSMOS_HOSTS):
+        return f"https://{host}/"
     return next((aud for name, aud in AUDIENCES.items() if _is(host, name)), "")
 
 
@@ -71,7 +76,7 @@ class Probe(BaseModel):
         if not _URL.match(value):
             raise ValueError("a probe is a plain https address without user, port and fragment")
         if not audience_of(value):
-            raise ValueError(f"a token may only be sent to {', '.join(AUDIENCES)}")
+            raise ValueError(f"a token may only be sent to {', '.join((*AUDIENCES, *COSMOS_HOSTS))}")
         return value
 
     @property

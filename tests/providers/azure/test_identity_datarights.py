@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -31,6 +32,7 @@ class Memory:
         self.account = self.container.partition("/sqlDatabases/")[0]
         self.store = {"kind": "cosmos-container", "ref": self.container}
         self.url = f"https://{self.account.rsplit('/', 1)[-1]}.documents.azure.com"
+        self.probe = f"GET {self.url}/dbs/agent/colls/memory"
         self.assignment = self.give(owner["principal_id"], scope)
         self._token = world.sandbox.mint(owner["principal_id"], self.url)
 
@@ -86,6 +88,85 @@ def test_a_token_from_before_no_longer_reaches_the_memory_until_release(
     assert memory.assigned() == before
     assert memory.write().is_success
     assert step.observed() == {name: each for name, each in state.values.items() if name != "control"}
+    assert step.measure.revert(change).holds
+
+
+def test_the_workloads_own_token_shows_that_it_lost_its_memory(
+    world: Any, managed: JsonObject, memory: Memory
+) -> None:
+    step = Step(world, NAME, managed, stores=(memory.store,))
+    state = step.snapshot()
+    assert memory.probe in state.values["control"]["works"]
+    assert state.values["control"]["listed_only"] == []
+    change = step.apply(state)
+    probed, listed = step.verify(change)
+    assert probed.holds
+    assert f"{memory.probe} denied: Forbidden 5301 (403)" in probed.observed
+    late = memory.give(managed["principal_id"], "/dbs/agent/colls/memory")
+    again, listed = step.verify(change)
+    assert (again.holds, again.inconclusive) == (False, False)
+    assert not listed.holds
+    world.admin().delete(late, VERSION)
+    assert step.holds(change)
+    assert step.measure.revert(change).holds
+
+
+def test_a_firewall_in_front_of_the_memory_proves_nothing(
+    world: Any, managed: JsonObject, memory: Memory
+) -> None:
+    step = Step(world, NAME, managed, stores=(memory.store,))
+    change = step.apply(step.snapshot())
+    world.sandbox.inject("denied", host="cosmos")
+    try:
+        probed, _ = step.verify(change)
+    finally:
+        world.sandbox.clear_faults()
+    assert (probed.holds, probed.inconclusive) == (False, True)
+    assert step.holds(change)
+    assert step.measure.revert(change).holds
+
+
+def test_the_plan_tells_which_memory_no_probe_can_speak_of(
+    world: Any, managed: JsonObject, memory: Memory
+) -> None:
+    """A role without readMetadata is of no use to a client, and cannot be tried."""
+    world.admin().delete(memory.assignment, VERSION)
+    name = str(uuid4())
+    role = f"{memory.account}/sqlRoleDefinitions/{name}"
+    only_writes = {
+        "dataActions": ["Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/items/upsert"]
+    }
+    world.admin().put(
+        role, {"properties": {"roleName": name, "type": "CustomRole", "permissions": [only_writes]}}, VERSION
+    )
+    Places.new(world.sandbox).cosmos_role(memory.container, managed["principal_id"], name)
+    assert memory.write().is_success
+    step = Step(world, NAME, managed, stores=(memory.store,))
+    control = step.snapshot().values["control"]
+    assert memory.probe not in control["works"]
+    (told,) = control["listed_only"]
+    assert memory.container in told
+    assert "by listing alone" in told
+    assert "Forbidden 5301" in told
+
+
+def test_a_memory_that_the_workload_cannot_reach_needs_no_probe(
+    world: Any, managed: JsonObject, memory: Memory
+) -> None:
+    world.admin().delete(memory.assignment, VERSION)
+    step = Step(world, NAME, managed, stores=(memory.store,))
+    state = step.snapshot()
+    assert state.values["control"]["listed_only"] == []
+    assert step.holds(step.apply(state))
+
+
+def test_a_probe_of_the_memory_may_be_declared(world: Any, managed: JsonObject, memory: Memory) -> None:
+    items = {"url": f"{memory.url}/dbs/agent/colls/memory/docs"}
+    step = Step(world, NAME, {**managed, "probes": [*managed["probes"], items]}, stores=(memory.store,))
+    change = step.apply(step.snapshot())
+    probed, _ = step.verify(change)
+    assert probed.holds
+    assert "/dbs/agent/colls/memory/docs denied: Forbidden 5302 (403)" in probed.observed
     assert step.measure.revert(change).holds
 
 

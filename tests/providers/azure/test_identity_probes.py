@@ -32,6 +32,11 @@ CALL = "GET https://management.azure.com/x"
         (401, "AADSTS7000215", Kind.DEAD),
         (400, "AADSTS700024", Kind.UNKNOWN),  # Firebreak's own assertion expired
         (403, "AuthorizationFailure", Kind.UNKNOWN),  # a storage firewall
+        (403, "Forbidden 5301", Kind.DENIED),  # Cosmos DB: metadata refused by its roles
+        (403, "Forbidden 5302", Kind.DENIED),  # and data
+        (403, "Forbidden 0", Kind.UNKNOWN),  # its firewall
+        (403, "Forbidden 5300", Kind.UNKNOWN),  # what no Entra token may do
+        (401, "Unauthorized 0", Kind.UNKNOWN),
         (403, "", Kind.UNKNOWN),
         (404, "ResourceNotFound", Kind.UNKNOWN),
         (429, "TooManyRequests", Kind.UNKNOWN),
@@ -76,6 +81,9 @@ def test_only_calls_that_worked_before_count() -> None:
         ("https://management.azure.com/subscriptions?api-version=1", "https://management.azure.com/"),
         ("https://account.blob.core.windows.net/c/b", "https://storage.azure.com/"),
         ("https://name.openai.azure.com/openai/models", "https://cognitiveservices.azure.com/"),
+        ("https://agent.documents.azure.com/dbs/a/colls/b", "https://agent.documents.azure.com/"),
+        ("https://documents.azure.com/", ""),
+        ("https://agent.documents.azure.com.evil.example/dbs/a", ""),
         ("https://evil.example/", ""),
         ("https://management.azure.com.evil.example/", ""),
         ("https://.blob.core.windows.net/", ""),
