@@ -24,6 +24,7 @@ from providers.azure.session import AzureAccess, AzureMeasure
 VERSION = "2022-04-01"
 """api-version of Microsoft.Authorization permissions and roleDefinitions."""
 DATA, GRAPH = "data:", "graph:"
+READ_ALL, WRITE_ALL = ".Read.All", ".ReadWrite.All"
 _NOT_RBAC = (GRAPH, COSMOS)
 """Prefixes of a permission that is a data action, or an application permission of Microsoft Graph."""
 BASE_ACTIONS = ("Microsoft.Resources/subscriptions/read", "Microsoft.Authorization/permissions/read")
@@ -115,7 +116,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
         "responder": {
             "applications": _clients(each.access for each in known),
             "roles": _roles("responder", needed),
-            "graph": sorted(each.removeprefix(GRAPH) for each in needed if each.startswith(GRAPH)),
+            "graph": _fewest(each.removeprefix(GRAPH) for each in needed if each.startswith(GRAPH)),
             "cosmos": cosmosroles.documents(needed),
         },
         "evidence": {
@@ -210,7 +211,22 @@ def _lacking_roles(access: AzureAccess, needed: Grants) -> list[str]:
     with translated(DIRECTORY):
         bearer = access.reached().claims(access.endpoints.graph_scope)
     held = {f"{GRAPH}{role}" for role in bearer.get("roles", ())}
-    return [f"{each} on {DIRECTORY}" for each in wanted if each not in held]
+    return [f"{each} on {DIRECTORY}" for each in wanted if held.isdisjoint((each, _widened(each)))]
+
+
+def _widened(permission: str) -> str:
+    """Return the permission that also allows this: who may write all of a kind may read them.
+
+    Microsoft Graph permissions reference: ``Application.ReadWrite.All`` is "read and write all applications";
+    API pages list it as a higher privileged permission of what ``Application.Read.All`` is the least for.
+    """
+    return permission.replace(READ_ALL, WRITE_ALL) if permission.endswith(READ_ALL) else permission
+
+
+def _fewest(permissions: Iterable[str]) -> list[str]:
+    """Leave out the right to read where the right to write is needed too."""
+    known = set(permissions)
+    return sorted(each for each in known if _widened(each) == each or _widened(each) not in known)
 
 
 def _lacking_actions(access: AzureAccess, needed: Grants) -> list[str]:
@@ -219,26 +235,31 @@ def _lacking_actions(access: AzureAccess, needed: Grants) -> list[str]:
     questions: dict[str, list[str]] = defaultdict(list)
     for permission, scopes in needed.items():
         for scope in scopes if not permission.startswith(_NOT_RBAC) else ():
-            inherits = ResourceId.parse(scope).is_under(access.scope) and whole.allows(permission)
+            inherits = ResourceId.parse(scope).is_under(access.scope) and whole and whole.allows(permission)
             if not inherits:
                 questions[scope].append(permission)
 
     def ask(scope: str) -> list[str]:
         here = _effective(access, scope)
-        return [f"{each} on {scope}" for each in questions[scope] if not here.allows(each)]
+        return [f"{each} on {scope}" for each in questions[scope] if here and not here.allows(each)]
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return [each for answer in pool.map(ask, list(questions)) for each in answer]
 
 
-def _effective(access: AzureAccess, scope: str) -> Effective:
-    """What the caller may do at a scope; nothing where it may not even ask, or where there is nothing."""
+def _effective(access: AzureAccess, scope: str) -> Effective | None:
+    """What the caller may do at a scope: nothing where it may not even ask; None where nothing is there.
+
+    No right is missing on what does not exist: the measure that reads it says so.
+    """
     path = f"{scope}/providers/Microsoft.Authorization/permissions"
     with translated(scope):
         try:
             return Effective(tuple(access.arm().pages(path, VERSION)))
         except RestError as error:
-            if error.code not in DENIED_CODES and error.status != NOT_FOUND:
+            if error.status == NOT_FOUND:
+                return None
+            if error.code not in DENIED_CODES:
                 raise
             return Effective(())
 

@@ -143,13 +143,16 @@ FOR_VARIANTS = {
             "secretsmanager:GetSecretValue",
         }
     ),
-    # Registries of models, version-level holds, an agent's own user; tables are named when it is printed.
+    # Registries of models, version-level holds, an agent's own user; tables are named when it is printed. Who
+    # may write applications and memberships, which the sample needs too, may read them.
     Cloud.AZURE: frozenset(
         {
             "Microsoft.MachineLearningServices/registries/models/versions/read",
             "Microsoft.MachineLearningServices/registries/models/versions/write",
             "Microsoft.OperationalInsights/workspaces/query/*/read",
             f"data:{BLOBS}/immutableStorage/runAsSuperUser/action",
+            "graph:Application.Read.All",
+            "graph:GroupMember.Read.All",
             "graph:User.EnableDisableAccount.All",
             "graph:User.Read.All",
             "graph:User.RevokeSessions.All",

@@ -193,6 +193,54 @@ def test_graph_permissions_are_listed_by_themselves(world: World) -> None:
     assert not any(each.startswith("graph:") for each in every)
 
 
+class OnDirectory(Imaginary):
+    """Reads what another measure also writes."""
+
+    permissions = on_any(
+        "graph:Application.Read.All", "graph:GroupMember.Read.All", "graph:AuditLog.Read.All"
+    )
+
+
+@pytest.mark.parametrize(
+    ("granted", "lacking"),
+    [
+        (("Application.ReadWrite.All", "GroupMember.ReadWrite.All", "AuditLog.Read.All"), ()),
+        (("Application.Read.All", "GroupMember.ReadWrite.All", "AuditLog.Read.All"), ()),
+        (("Application.ReadWrite.All", "AuditLog.Read.All"), ("graph:GroupMember.Read.All",)),
+        (
+            ("Application.ReadWrite.OwnedBy", "GroupMember.Read.All", "AuditLog.Read.All"),
+            ("graph:Application.Read.All",),
+        ),
+    ],
+)
+def test_who_may_write_all_of_a_kind_may_read_them(
+    world: World, fresh: Callable[[str], str], granted: tuple[str, ...], lacking: tuple[str, ...]
+) -> None:
+    holder = world.principal(fresh("directory"), graph=granted)
+    world.grant(holder, "Owner", f"/subscriptions/{WORKLOAD}")
+    workload = world.workload(access={**world.workload().access, "client_id": holder.client_id})
+    assert missing(world.access(workload), needs(OnDirectory)) == tuple(
+        f"{each} on Microsoft Graph" for each in lacking
+    )
+
+
+def test_the_right_to_write_does_not_follow_from_the_right_to_read(
+    world: World, fresh: Callable[[str], str]
+) -> None:
+    holder = world.principal(fresh("reader"), graph=["Application.Read.All", "Directory.Read.All"])
+    world.grant(holder, "Owner", f"/subscriptions/{WORKLOAD}")
+    workload = world.workload(access={**world.workload().access, "client_id": holder.client_id})
+    lacking = missing(
+        world.access(workload), needs(OnIdentity, f"/subscriptions/{WORKLOAD}/resourceGroups/rg")
+    )
+    assert "graph:Application.ReadWrite.All on Microsoft Graph" in lacking
+
+
+def test_the_right_to_read_is_not_printed_beside_the_right_to_write(world: World) -> None:
+    document = documents([*needs(OnDirectory), *needs()], [world.workload()], world.settings)["responder"]
+    assert document["graph"] == ["Application.ReadWrite.All", "AuditLog.Read.All", "GroupMember.Read.All"]
+
+
 def test_scopes_with_equal_needs_share_a_role(world: World) -> None:
     wanted = [*needs(OnBlobs, CONTAINER), *needs(OnBlobs, f"{CONTAINER}2")]
     document = documents(wanted, [world.workload()], world.settings)["responder"]
