@@ -10,6 +10,7 @@ FirebreakError
 │   └── ForbiddenError         the rules do not permit this person to do that
 ├── ContainmentError           something in the run could not be done or proved: exit code 3
 │   ├── PermanentCloudError    retrying cannot help
+│   │   └── AbsentError        what is declared does not exist
 │   ├── TransientCloudError    throttling, 5xx, network: retried
 │   └── Irreversible           the measure cannot be undone, by name
 ├── NotDeliveredError          a channel to people is away: tried again, never in the way of a phase
@@ -85,6 +86,10 @@ class ContainmentError(FirebreakError):
 
 class PermanentCloudError(ContainmentError):
     """The cloud refused in a way that trying again cannot change."""
+
+
+class AbsentError(PermanentCloudError):
+    """What the inventory declares does not exist: no right on it can be missing."""
 
 
 class TransientCloudError(ContainmentError):

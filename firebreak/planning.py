@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import AwareDatetime
 
 from firebreak.engine import Engine, folder
-from firebreak.errors import ContainmentError, UsageError
+from firebreak.errors import AbsentError, ContainmentError, UsageError
 from firebreak.guard import GROUP_OF_PHASE, Candidate, refusals
 from firebreak.measure import Context, Measure, measures, now
 from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
@@ -149,11 +149,13 @@ async def _survey(engine: Engine, context: Context[Any]) -> Survey:
     applicable = [kind for kind in measures(engine.cloud) if kind.applies_to(context.run.workload)]
     each = await asyncio.gather(*(_find(engine, kind(context)) for kind in applicable))
     candidates = tuple(candidate for found in each for candidate in found.candidates)
-    unreadable = tuple(problem for found in each for problem in found.unreadable.values())
+    unreadable = tuple(
+        _unusable(found.kind, target, error) for found in each for target, error in found.unreadable.items()
+    )
     own = await engine.blocking(lambda: engine.provider.own_principals(context.access))
     refused = refusals(context.run, candidates, own, engine.settings.guard)
     needs = [(kind, target) for kind, target, _ in candidates]
-    needs += [(found.kind, target) for found in each for target in found.unreadable]
+    needs += [(found.kind, target) for found in each for target in found.perhaps_forbidden]
     missing = await engine.blocking(lambda: engine.provider.missing_permissions(context.access, needs))
     return Survey(candidates, (*unreadable, *refused), missing)
 
@@ -164,16 +166,21 @@ class Found:
 
     kind: type[Measure[Any]]
     candidates: tuple[Candidate, ...]
-    unreadable: dict[Target, str]
+    unreadable: dict[Target, ContainmentError]
+
+    @property
+    def perhaps_forbidden(self) -> list[Target]:
+        """The unreadable ones that may be there: it is asked whether rights on them are missing."""
+        return [target for target, error in self.unreadable.items() if not isinstance(error, AbsentError)]
 
 
 async def _find(engine: Engine, measure: Measure[Any]) -> Found:
-    unreadable: dict[Target, str] = {}
+    unreadable: dict[Target, ContainmentError] = {}
 
     async def read(work: Callable[[Target], T], target: Target) -> list[T]:
-        value, problem = await _tried(engine, type(measure), target, partial(work, target))
-        if value is None:
-            unreadable[target] = problem
+        value = await _tried(engine, partial(work, target))
+        if isinstance(value, ContainmentError):
+            unreadable[target] = value
             return []
         return [value]
 
@@ -191,22 +198,24 @@ async def _find(engine: Engine, measure: Measure[Any]) -> Found:
 
 async def _snapshot(engine: Engine, context: Context[Any], candidate: Candidate) -> tuple[State | None, str]:
     kind, target, _ = candidate
-    values, problem = await _tried(engine, kind, target, lambda: kind(context).snapshot(target))
-    if values is None:
-        return None, problem
+    values = await _tried(engine, lambda: kind(context).snapshot(target))
+    if isinstance(values, ContainmentError):
+        return None, _unusable(kind, target, values)
     return State(measure=kind.name, target=target, taken_at=now(), values=values), ""
 
 
-async def _tried(
-    engine: Engine, kind: type[Measure[Any]], target: Target, read: Callable[[], T]
-) -> tuple[T | None, str]:
+async def _tried(engine: Engine, read: Callable[[], T]) -> T | ContainmentError:
     """What was read, or why it never can be: a reason to refuse the plan."""
     try:
-        return await engine.blocking(read), ""
+        return await engine.blocking(read)
     except ContainmentError as error:
         if error.retryable:
             raise
-        return None, f"{kind.name} cannot be used on {target.ref}: {error}"
+        return error
+
+
+def _unusable(kind: type[Measure[Any]], target: Target, error: ContainmentError) -> str:
+    return f"{kind.name} cannot be used on {target.ref}: {error}"
 
 
 async def _write(
@@ -305,6 +314,8 @@ def _unprovable(states: Iterable[State]) -> Iterator[str]:
         control = state.values.get("control") or {}
         if control.get("why_not") and not control.get("works"):
             yield f"{state.measure} on {state.target.ref} cannot be proved by a probe: {control['why_not']}"
+        for gap in control.get("listed_only") or ():
+            yield f"{state.measure} on {state.target.ref}: {gap}"
 
 
 def _empty(run: Run, survey: Survey) -> dict[Phase, str]:

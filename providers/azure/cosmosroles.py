@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from firebreak.model import JsonObject, Workload
-from providers.azure.answers import DENIED_CODES, RestError, translated
+from providers.azure.answers import DENIED_CODES, NOT_FOUND, RestError, translated
 from providers.azure.ids import ResourceId
 from providers.azure.resources.artifacts import CosmosContainer
 from providers.azure.resources.declared import of_kind
@@ -73,6 +73,8 @@ def lacking(access: AzureAccess, needed: Mapping[str, Iterable[str]]) -> list[st
     missing = []
     for account, wanted in accounts.items():
         held = _seen(access, account, own)
+        if held is None:
+            continue
         missing += [
             f"{COSMOS}{action} on {account}{place}"
             for action, place in sorted(wanted)
@@ -101,12 +103,17 @@ def _split(scope: str) -> tuple[str, str]:
     return str(resource), place
 
 
-def _seen(access: AzureAccess, account: str, own: str) -> list[tuple[str, list[str]]]:
-    """What the responder has; nothing where it may not look, which is missing under its own name."""
+def _seen(access: AzureAccess, account: str, own: str) -> list[tuple[str, list[str]]] | None:
+    """What the responder has: nothing where it may not look, which is missing under its own name.
+
+    None where there is no such account: the capture that reads it says so.
+    """
     with translated(account):
         try:
             return list(_held(access, account, own))
         except RestError as error:
+            if error.status == NOT_FOUND:
+                return None
             if error.code not in DENIED_CODES:
                 raise
             return []

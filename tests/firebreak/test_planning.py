@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from firebreak import planning
-from firebreak.errors import PermanentCloudError, TransientCloudError, UsageError
-from firebreak.model import Phase, State
+from firebreak.errors import AbsentError, PermanentCloudError, TransientCloudError, UsageError
+from firebreak.measure import measure
+from firebreak.model import Phase, State, Target
 from firebreak.settings import GuardSettings
 from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
 from tests.firebreak.test_steps import request_for
@@ -129,9 +130,18 @@ async def test_a_second_containment_keeps_the_state_from_before_the_first(world:
 async def test_what_no_probe_can_prove_is_said_before_the_first_change(world: World) -> None:
     engine = engine_of(settings_for(world.root))
     world.controls["gateway"] = {"works": [], "why_not": "no session can be had"}
-    world.controls["model"] = {"works": ["read"], "why_not": ""}
+    world.controls["model"] = {"works": ["read"], "why_not": "", "listed_only": ["its memory is only listed"]}
     plan = await planning.plan(engine, request_for(engine))
+    assert any(note.endswith("on model: its memory is only listed") for note in plan.notes)
     assert [note for note in plan.notes if "cannot be proved" in note] == [
         "gcp.shut-network on gateway cannot be proved by a probe: no session can be had"
     ]
+    assert world.applied == []
+
+
+def test_rights_on_what_does_not_exist_are_not_asked_for(world: World) -> None:
+    absent, forbidden = (Target(kind="x", ref=ref, account="a", region="r") for ref in ("gone", "closed"))
+    unreadable = {absent: AbsentError("it does not exist"), forbidden: PermanentCloudError("denied")}
+    found = planning.Found(measure("gcp.freeze"), (), dict(unreadable))
+    assert found.perhaps_forbidden == [forbidden]
     assert world.applied == []

@@ -67,7 +67,9 @@ class ResourceType:
         return self.view(store.need(call.path))
 
     def list(self, call: Call) -> JsonObject:
-        """List the resources below the path, in the group or the whole subscription."""
+        """List the resources below the path: of a parent, which must be there, a group or a subscription."""
+        if len(self.parts) > 1:
+            self._need_parent(call, "/".join(call.path.rstrip("/").split("/")[:-1]))
         found = store.list(call.resource_id, self.name)
         return paging.page(call, (self.view(item) for item in found))
 
@@ -109,8 +111,13 @@ class ResourceType:
         if self.needs_location and not body.get("location"):
             message = f"The location property is required for resource '{call.resource_id}'."
             raise ArmError(400, "LocationRequired", message)
-        parent = "/".join(call.path.rstrip("/").split("/")[:-2])
-        if len(self.parts) > 1 and store.get(parent) is None:
+        if len(self.parts) > 1:
+            self._need_parent(call, "/".join(call.path.rstrip("/").split("/")[:-2]))
+
+    @staticmethod
+    def _need_parent(call: Call, parent: str) -> None:
+        """Azure Resource Manager, "Resolve errors for parent resources"."""
+        if store.get(parent) is None:
             message = f"Parent resource '{parent}' of the nested resource '{call.path}' not found."
             raise ArmError(404, "ParentResourceNotFound", message)
 

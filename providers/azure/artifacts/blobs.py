@@ -67,6 +67,11 @@ class HoldBlobs(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, na
         other = _CONTAINER_HOLD if target.kind == VERSIONED else _VERSION_HOLD
         return tuple(each for each in cls.permissions if each.action not in other)
 
+    def discover(self, target: Target) -> list[Target]:
+        """The container, which has to be there."""
+        self._container(target).properties()
+        return [target]
+
     def snapshot(self, target: Target) -> JsonObject:
         """Read the holds; raises PermanentCloudError for a wrong declaration or a missing artifact."""
         container = self._container(target)

@@ -13,6 +13,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import Progress
 from firebreak.model import JsonObject
 from providers.azure.answers import translated
+from providers.azure.existence import existing
 from providers.azure.ids import ResourceId
 from providers.azure.session import AzureAccess
 
@@ -66,12 +67,7 @@ class Container:
 
     def properties(self) -> JsonObject:
         """The container as Resource Manager shows it; raises PermanentCloudError where there is none."""
-        with translated(self.ref):
-            shown = self.access.arm().get(self.ref, STORAGE_VERSION)
-        if shown is None:
-            raise PermanentCloudError(
-                "the declared container does not exist", resource=self.ref, remedy="correct the inventory"
-            )
+        shown = existing(self.access, self.ref, STORAGE_VERSION, "the declared container")
         properties: JsonObject = shown["properties"]
         return properties
 

@@ -95,6 +95,11 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
         """The registry carries the tags."""
         return cls.arns(target)
 
+    def discover(self, target: Target) -> list[Target]:
+        """The repository, whose registry has to be there."""
+        self._repository(target).document()
+        return [target]
+
     def snapshot(self, target: Target) -> JsonObject:
         """Read the attributes; raises PermanentCloudError when the declared image is not there.
 

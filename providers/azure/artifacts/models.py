@@ -8,13 +8,14 @@ from hashlib import sha256
 
 import rfc8785
 
-from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.errors import TransientCloudError
 from firebreak.measure import Permission, found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.answers import RestError, translated
 from providers.azure.artifacts.container import STORAGE_VERSION
 from providers.azure.artifacts.freeze import refused
 from providers.azure.artifacts.locks import SCOPE_LOCKED, USE_LOCKS, OwnLock, is_locked
+from providers.azure.existence import existing
 from providers.azure.ids import ResourceId
 from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import BlobContainer, MlModel
@@ -79,6 +80,11 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
             containers = of_kind((*workload.artifacts, *workload.stores), BlobContainer)
             return tuple(each.ref for each in containers) or super().places(action, target, workload)
         return (_workspace(target),)
+
+    def discover(self, target: Target) -> list[Target]:
+        """The version, which has to be there."""
+        self._version(target)
+        return [target]
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read whether it is archived; for another workload's freeze, what that one found."""
@@ -161,14 +167,7 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
         return OwnLock(self.access, target.ref, "ReadOnly", "model")
 
     def _version(self, target: Target) -> JsonObject:
-        with translated(target.ref):
-            shown = self.access.arm().get(target.ref, ML_VERSION)
-        if shown is None:
-            raise PermanentCloudError(
-                "the declared model version does not exist",
-                resource=target.ref,
-                remedy="correct the inventory",
-            )
+        shown = existing(self.access, target.ref, ML_VERSION, "the declared model version")
         properties: JsonObject = shown["properties"]
         return properties
 

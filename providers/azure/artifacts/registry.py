@@ -18,6 +18,7 @@ import httpx
 from firebreak.errors import PermanentCloudError
 from firebreak.model import JsonObject
 from providers.azure.answers import translated
+from providers.azure.existence import absent, existing
 from providers.azure.ids import ResourceId
 from providers.azure.rest import Rest, body_of
 from providers.azure.session import AzureAccess
@@ -59,13 +60,7 @@ class Repository:
 
     def document(self) -> JsonObject:
         """The registry as Azure Resource Manager shows it; raises PermanentCloudError where there is none."""
-        with translated(self.registry_id):
-            found = self.access.arm().get(self.registry_id, REGISTRY_VERSION)
-        if found is None:
-            raise PermanentCloudError(
-                "the declared registry does not exist", resource=self.ref, remedy="correct the inventory"
-            )
-        return found
+        return existing(self.access, self.registry_id, REGISTRY_VERSION, "the declared registry")
 
     @cached_property
     def api(self) -> Rest:
@@ -102,9 +97,7 @@ class Repository:
         with translated(self.ref):
             found = self.api.find(f"acr/v1/{self.name}")
         if found is None:
-            raise PermanentCloudError(
-                "the declared repository does not exist", resource=self.ref, remedy="correct the inventory"
-            )
+            raise absent(self.ref, "the declared repository")
         return _flags(found)
 
     def manifests(self) -> dict[str, JsonObject]:

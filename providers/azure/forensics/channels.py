@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
-from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, Target, Workload
 from providers.azure.answers import translated
+from providers.azure.existence import existing
 from providers.azure.forensics.capture import AzureCapture, target_of
 from providers.azure.ids import ResourceId
 from providers.azure.resources.declared import of_kind
@@ -61,8 +61,13 @@ class CaptureChannelMessages(
         other = "topics" if target.kind == "service-bus-queue" else "queues"
         return tuple(each for each in cls.permissions if f"/{other}/" not in each.action)
 
+    def discover(self, target: Target) -> list[Target]:
+        """The queue or topic; raises AbsentError where it does not exist."""
+        self._entity(target)
+        return [target]
+
     def snapshot(self, target: Target) -> JsonObject:
-        """Count what waits; raises PermanentCloudError when there is no such queue or topic."""
+        """Count what waits."""
         return {"places": self._places(target), "counts": self._counts(target)}
 
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
@@ -146,14 +151,12 @@ class CaptureChannelMessages(
         with translated(target.ref):
             return list(self.access.arm().pages(f"{target.ref}/subscriptions", _VERSION))
 
+    def _entity(self, target: Target) -> JsonObject:
+        return existing(self.access, target.ref, _VERSION, "the queue or topic")
+
     def _counts(self, target: Target) -> JsonObject:
         """How many messages the service counts, active and dead, by place."""
-        with translated(target.ref):
-            entity = self.access.arm().get(target.ref, _VERSION)
-        if entity is None:
-            raise PermanentCloudError(
-                "there is no such queue or topic", resource=target.ref, remedy="correct the inventory"
-            )
+        entity = self._entity(target)
         listed = [entity] if target.kind == "service-bus-queue" else self._subscriptions(target)
         details = {each["name"]: each["properties"].get("countDetails", {}) for each in listed}
         return {

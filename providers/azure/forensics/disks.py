@@ -5,12 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
-from firebreak.session import owner_mark
 from firebreak.parallel import each_of
+from firebreak.session import owner_mark
 from providers.azure.answers import RestError, error_code, translated
+from providers.azure.existence import existing
 from providers.azure.forensics.capture import target_of
 from providers.azure.ids import ResourceId, same
 from providers.azure.resources.declared import of_kind
@@ -71,12 +71,7 @@ class SnapshotDisks(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.FORENSIC_CAPTUR
 
     def snapshot(self, target: Target) -> JsonObject:
         """List the managed disks that are attached, and those that are none of Azure's managed ones."""
-        with translated(target.ref):
-            machine = self.access.arm().get(target.ref, _MACHINES)
-        if machine is None:
-            raise PermanentCloudError(
-                "there is no such machine", resource=target.ref, remedy="correct the inventory"
-            )
+        machine = existing(self.access, target.ref, _MACHINES, "the machine")
         storage = machine["properties"].get("storageProfile", {})
         attached = [storage.get("osDisk", {}), *storage.get("dataDisks", [])]
         managed = [each["managedDisk"]["id"] for each in attached if "id" in each.get("managedDisk", {})]

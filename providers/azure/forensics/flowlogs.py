@@ -12,6 +12,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, Scope, now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.azure.answers import translated
+from providers.azure.existence import existing
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
 from providers.azure.forensics.capture import AzureCapture, target_of
 from providers.azure.ids import ResourceId
@@ -50,8 +51,13 @@ class CaptureFlowLogs(
         account = flow_log.storage_account if flow_log else ""
         return (account,) if account else super().places(action, target, workload)
 
+    def discover(self, target: Target) -> list[Target]:
+        """The flow log; raises PermanentCloudError where it does not exist or is off."""
+        self._storage(target)
+        return [target]
+
     def snapshot(self, target: Target) -> JsonObject:
-        """Read where the files are delivered; raises PermanentCloudError when the flow log is off or gone."""
+        """Read where the files are delivered."""
         return {"storage": self._storage(target)}
 
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
@@ -67,12 +73,10 @@ class CaptureFlowLogs(
             place = page.position
 
     def _storage(self, target: Target) -> str:
-        with translated(target.ref):
-            found = self.access.arm().get(target.ref, _VERSION)
-        properties = (found or {}).get("properties", {})
+        properties = existing(self.access, target.ref, _VERSION, "the flow log")["properties"]
         if not properties.get("enabled"):
             raise PermanentCloudError(
-                "there is no such flow log, or it is switched off",
+                "the flow log is switched off",
                 resource=target.ref,
                 remedy="enable it before an incident: it tells nothing of the time before",
             )

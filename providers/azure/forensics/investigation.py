@@ -10,7 +10,9 @@ from firebreak.measure import found, now, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.azure.answers import RestError, error_code, translated
+from providers.azure.existence import existing
 from providers.azure.forensics.capture import target_of
+from providers.azure.forensics.workloadlogs import WORKSPACE, WORKSPACE_VERSION
 from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import LogAnalytics, Sentinel
 from providers.azure.resources.identities import ManagedIdentity, ServicePrincipal
@@ -34,6 +36,7 @@ class OpenInvestigation(
     """
 
     permissions = on_target(
+        "Microsoft.OperationalInsights/workspaces/read",
         f"{_PROVIDER}/onboardingStates/read",
         f"{_PROVIDER}/incidents/read",
         f"{_PROVIDER}/incidents/write",
@@ -50,6 +53,11 @@ class OpenInvestigation(
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared Sentinel workspace."""
         return [target_of(workload, each) for each in of_kind(workload.evidence_sources, Sentinel)]
+
+    def discover(self, target: Target) -> list[Target]:
+        """The workspace; raises AbsentError where it does not exist: that is not "not enabled"."""
+        existing(self.access, target.ref, WORKSPACE_VERSION, WORKSPACE)
+        return [target]
 
     def snapshot(self, target: Target) -> JsonObject:
         """Ask whether Sentinel is on the workspace."""

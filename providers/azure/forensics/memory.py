@@ -10,9 +10,11 @@ from firebreak.capture import Page
 from firebreak.measure import Permission, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
 from providers.azure.answers import translated
+from providers.azure.artifacts.container import STORAGE_VERSION
 from providers.azure.clients import CONNECT_SECONDS, RETRIES
-from providers.azure.cosmosroles import COSMOS, READ_ROLES
+from providers.azure.cosmosroles import COSMOS, READ_ROLES, VERSION
 from providers.azure.credentials import Credential, Environment, environment
+from providers.azure.existence import existing
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
 from providers.azure.forensics.capture import AzureCapture, target_of
 from providers.azure.ids import ResourceId
@@ -23,10 +25,17 @@ if TYPE_CHECKING:
     from azure.cosmos import CosmosClient
 
 _COSMOS = (
+    "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/read",
     *READ_ROLES,
     f"{COSMOS}Microsoft.DocumentDB/databaseAccounts/readMetadata",
     f"{COSMOS}Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/executeQuery",
 )
+_BLOBS = ("Microsoft.Storage/storageAccounts/blobServices/containers/read", READ_BLOBS)
+_CONTAINERS = {
+    "cosmos-container": (VERSION, "the Cosmos DB container"),
+    "blob-container": (STORAGE_VERSION, "the blob container"),
+}
+"""api-version and name of each kind of store."""
 _PAGE_ITEMS = 200
 """A page is at most 4 MB (Cosmos DB, "Service quotas": maximum response size)."""
 
@@ -36,7 +45,7 @@ class CaptureMemoryStore(
 ):
     """Preserve agent memory: every item of a Cosmos DB container, every blob of a container."""
 
-    permissions = on_target(*_COSMOS, READ_BLOBS)
+    permissions = on_target(*_COSMOS, *_BLOBS)
     preserve_first = True
     kind = "agent memory"
     acquired_by = "Cosmos DB query or Get Blob"
@@ -54,7 +63,12 @@ class CaptureMemoryStore(
     @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:
         """What this kind of store needs."""
-        return on_target(*_COSMOS) if target.kind == "cosmos-container" else on_target(READ_BLOBS)
+        return on_target(*_COSMOS) if target.kind == "cosmos-container" else on_target(*_BLOBS)
+
+    def discover(self, target: Target) -> list[Target]:
+        """The store; raises AbsentError where it does not exist."""
+        existing(self.access, target.ref, *_CONTAINERS[target.kind])
+        return [target]
 
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
         """Query or copy, whichever the store is."""

@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+
 from firebreak.capture import Page
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Permission, now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
-from providers.azure.answers import translated
+from providers.azure.answers import RestError, translated
+from providers.azure.existence import absent, existing
 from providers.azure.forensics.capture import AzureCapture
 from providers.azure.resources.declared import declared, of_kind
 from providers.azure.resources.evidence import LogAnalytics
@@ -26,6 +29,8 @@ _READ = (
     "Microsoft.OperationalInsights/workspaces/read",
     "Microsoft.OperationalInsights/workspaces/query/read",
 )
+WORKSPACE, WORKSPACE_VERSION = "the Log Analytics workspace", "2023-09-01"
+"""What it is called, and the api-version of ``Microsoft.OperationalInsights/workspaces``."""
 _TABLE = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,62}$")
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,7})?Z$")
 _ITEM = re.compile(r"^[\w.:/+=-]{1,256}$")
@@ -34,6 +39,7 @@ _PAGE_BYTES = 1024 * 1024
 limits", "Query API"), behind which it answers with a part of the result and an error."""
 _FIRST_ROWS, _MOST_ROWS = 200, 10_000
 _WAIT_SECONDS = 25
+_UNRESOLVED = "BadArgumentError"  # Azure Monitor Log Analytics API, "Errors": the query cannot be resolved
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,19 @@ class CaptureWorkloadLogs(
         """The right to query, and to query this table."""
         return on_target(*_READ, f"Microsoft.OperationalInsights/workspaces/query/{_table(target)}/read")
 
+    def discover(self, target: Target) -> list[Target]:
+        """The table; raises PermanentCloudError where there is none, or the workspace is another or none."""
+        found = existing(self.access, target.parent, WORKSPACE_VERSION, WORKSPACE)
+        actual, told = str(found["properties"]["customerId"]), self._declared(target).workspace_id
+        if actual.lower() != told.lower():
+            raise PermanentCloudError(
+                f"the inventory says workspace_id {told}, Azure says {actual}",
+                resource=target.parent,
+                remedy="correct the inventory",
+            )
+        self._require_table(target)
+        return [target]
+
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
         """Read the window in order of time, each page behind the last record of the one before."""
         cursor = Cursor(**position) if position else Cursor(until=_utc(now()))
@@ -105,19 +124,35 @@ class CaptureWorkloadLogs(
             cursor = replace(cursor, rows=max(1, cursor.rows // 4))
 
     def _asked(self, target: Target, cursor: Cursor) -> tuple[JsonObject, int]:
+        with translated(target.ref):
+            answer = self._answer(target, self._query(target, cursor))
+            return body_of(answer), len(answer.content)
+
+    def _require_table(self, target: Target) -> None:
+        """Ask for none of its records: a name that the workspace cannot resolve is a bad argument."""
+        try:
+            with translated(target.ref):
+                self._answer(target, f"{_table(target)} | take 0")
+        except PermanentCloudError as error:
+            cause = error.__cause__
+            if not isinstance(cause, RestError) or cause.code != _UNRESOLVED:
+                raise
+            raise absent(target.ref, f"the table {_table(target)}") from error
+
+    def _answer(self, target: Target, query: str) -> httpx.Response:
+        logs = self.access.endpoints
+        return self.access.data(logs.logs, logs.logs_scope).request(
+            "POST",
+            f"v1/workspaces/{self._declared(target).workspace_id}/query",
+            headers={"Prefer": f"wait={_WAIT_SECONDS}"},
+            json={"query": query},
+        )
+
+    def _declared(self, target: Target) -> LogAnalytics:
         workspace = declared(self.run.workload, LogAnalytics, target.parent)
         if workspace is None:
             raise PermanentCloudError("the inventory does not declare this workspace", resource=target.parent)
-        logs = self.access.endpoints
-        place = f"v1/workspaces/{workspace.workspace_id}/query"
-        with translated(target.ref):
-            answer = self.access.data(logs.logs, logs.logs_scope).request(
-                "POST",
-                place,
-                headers={"Prefer": f"wait={_WAIT_SECONDS}"},
-                json={"query": self._query(target, cursor)},
-            )
-            return body_of(answer), len(answer.content)
+        return workspace
 
     def _query(self, target: Target, cursor: Cursor) -> str:
         """Order by time and, within one time, by the record's own id, so that every record has one place.

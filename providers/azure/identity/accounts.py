@@ -10,6 +10,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import found
 from firebreak.model import Finding, JsonObject, Method
 from providers.azure.answers import RestError, translated
+from providers.azure.existence import absent
 from providers.azure.identity import principals
 from providers.azure.session import AzureAccess
 
@@ -108,9 +109,7 @@ class UserAccount:
         with translated(self.object_id):
             user = self.access.graph().get(f"/users/{self.object_id}", query={"$select": USER_FIELDS})
         if user is None:
-            raise PermanentCloudError(
-                "there is no such user", resource=self.object_id, remedy="correct agent_user"
-            )
+            raise absent(self.object_id, "the agent's user")
         return user
 
 

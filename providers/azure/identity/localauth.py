@@ -10,6 +10,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.answers import translated
+from providers.azure.existence import existing
 from providers.azure.identity.holders import Holders
 from providers.azure.probes import Answer, Control, attempt, control_of, judge, unproved
 from providers.azure.resources import declared, of_kind
@@ -59,7 +60,8 @@ class DisableLocalAuth(
         return (target.ref,) if account and account.regenerate_keys else ()
 
     def blast_radius(self, target: Target) -> tuple[str, ...]:
-        """The others that the inventory says use the account."""
+        """The others that the inventory says use the account, which has to be there."""
+        self._account(target)
         return self._declared(target).shared_with
 
     def snapshot(self, target: Target) -> JsonObject:
@@ -118,11 +120,7 @@ class DisableLocalAuth(
         return found_account
 
     def _account(self, target: Target) -> JsonObject:
-        with translated(target.ref):
-            account = self.access.arm().get(target.ref, VERSION)
-        if account is None:
-            raise PermanentCloudError("there is no such AI account", resource=target.ref)
-        return account
+        return existing(self.access, target.ref, VERSION, "the AI account")
 
     def _disabled(self, target: Target) -> bool:
         return bool(self._account(target)["properties"].get("disableLocalAuth", False))

@@ -11,6 +11,7 @@ from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Target, Workload
 from providers.azure import cosmosroles
 from providers.azure.answers import translated
+from providers.azure.existence import absent, existing
 from providers.azure.identity import federation
 from providers.azure.permissions import own_principals
 from providers.azure.resources import declared, of_kind
@@ -95,10 +96,7 @@ def read(access: AzureAccess, target: Target) -> Principal:
 
 
 def _managed(access: AzureAccess, wanted: ManagedIdentity) -> Principal:
-    with translated(wanted.ref):
-        found = access.arm().get(wanted.ref, IDENTITY_VERSION)
-    if found is None:
-        raise PermanentCloudError("there is no such managed identity", resource=wanted.ref)
+    found = existing(access, wanted.ref, IDENTITY_VERSION, "the managed identity")
     properties = found["properties"]
     return Principal(
         properties["principalId"], properties["clientId"], properties["tenantId"], found["name"], ""
@@ -121,7 +119,7 @@ def directory_object(access: AzureAccess, object_id: str) -> JsonObject:
     with translated(object_id):
         found = access.graph().get(f"/servicePrincipals/{object_id}")
     if found is None:
-        raise PermanentCloudError("there is no such service principal", resource=object_id)
+        raise absent(object_id, "the service principal")
     return found
 
 
@@ -154,8 +152,12 @@ def require_spared(access: AzureAccess, ref: str, ids: set[str]) -> None:
 
 
 def other_users(access: AzureAccess, target: Target) -> tuple[str, ...]:
-    """Name who else runs as the identity: declared and seen, except the workload itself."""
+    """Name who else runs as the identity: declared and seen, except the workload itself.
+
+    Raises AbsentError where the identity is not there, which leaves nobody to ask for.
+    """
     workload, wanted = access.run.workload, identity(access.run.workload, target)
+    read(access, target)
     mine = {each.ref.lower() for each in workload.resources()} | {each.lower() for each in wanted.used_by}
     seen = [*wanted.shared_with, *_carriers(access, wanted), *_subjects(access, wanted)]
     return tuple(dict.fromkeys(each for each in seen if each.lower() not in mine))

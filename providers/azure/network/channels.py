@@ -80,7 +80,8 @@ class CutChannels(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE, 
         return NEEDED[target.kind]
 
     def blast_radius(self, target: Target) -> tuple[str, ...]:
-        """The others that the inventory says use the channel."""
+        """The others that the inventory says use the channel, which has to be there."""
+        self._channel(target).before()
         return next((each.shared_with for each in self.run.workload.channels if each.ref == target.ref), ())
 
     def snapshot(self, target: Target) -> JsonObject:

@@ -9,10 +9,11 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.errors import TransientCloudError
 from firebreak.model import JsonObject
 from providers.azure.answers import PRECONDITION_FAILED, RestError, translated
 from providers.azure.clients import VERSIONS
+from providers.azure.existence import existing
 from providers.azure.ids import same
 from providers.azure.session import AzureAccess
 
@@ -25,10 +26,7 @@ ATTEMPTS = 4
 
 def read(access: AzureAccess, ref: str, version: str = NETWORK) -> JsonObject:
     """Read a resource; raises PermanentCloudError when there is none."""
-    found = find(access, ref, version)
-    if found is None:
-        raise PermanentCloudError("there is no such resource", resource=ref)
-    return found
+    return existing(access, ref, version, "the resource")
 
 
 def find(access: AzureAccess, ref: str, version: str = NETWORK) -> JsonObject | None:

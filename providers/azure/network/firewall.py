@@ -49,9 +49,13 @@ class FirewallDeny(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE,
             for each in of_kind(workload.network, FirewallPolicy)
         ]
 
+    def discover(self, target: Target) -> list[Target]:
+        """The policy, which has to be there."""
+        read(self.access, target.ref)
+        return [target]
+
     def snapshot(self, target: Target) -> JsonObject:
         """Read the workload's addresses and whether our group is there."""
-        read(self.access, target.ref)
         addresses = sorted({address for each in all_of(self.access) for address in each.addresses})
         # "Azure Firewall FAQ": IPv6 is not supported, so no IPv6 packet can pass one.
         addresses = [each for each in addresses if ip_address(each).version == IPV4]

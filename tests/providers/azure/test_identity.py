@@ -183,7 +183,7 @@ def test_another_principal_behind_the_name_is_refused_before_the_first_change(
     for wrong in ({"principal_id": other["principal_id"]}, {"client_id": other["client_id"]}):
         with pytest.raises(PermanentCloudError, match="correct the inventory"):
             Step(world, NAME, {**one, **wrong}).snapshot()
-    with pytest.raises(PermanentCloudError, match="no such managed identity"):
+    with pytest.raises(PermanentCloudError, match="the managed identity does not exist"):
         Step(world, NAME, {**one, "ref": f"{one['ref']}x"}).snapshot()
 
 

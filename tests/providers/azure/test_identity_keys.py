@@ -89,7 +89,7 @@ def test_two_workloads_on_one_account(world: Any, estate: Estate) -> None:
 
 def test_an_unknown_account_is_refused_before_the_first_change(world: Any, estate: Estate) -> None:
     account = estate.ai_account()
-    with pytest.raises(PermanentCloudError, match="no such AI account"):
+    with pytest.raises(PermanentCloudError, match="the AI account does not exist"):
         Step(world, LOCAL_AUTH, {**account, "ref": f"{account['ref']}x"}).snapshot()
 
 

@@ -238,7 +238,7 @@ def test_a_private_endpoints_interface_is_refused(ground: Ground) -> None:
 
 def test_unknown_machines_are_refused(ground: Ground) -> None:
     declared = {"network": [{"kind": "virtual-machine", "ref": f"{ground.machine}-not"}]}
-    with pytest.raises(PermanentCloudError, match="no such resource"):
+    with pytest.raises(PermanentCloudError, match="the resource does not exist"):
         quarantine(ground, declared)
 
 
