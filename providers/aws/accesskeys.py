@@ -8,12 +8,13 @@ from botocore.exceptions import ClientError
 
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Control
 from providers.aws import principals
 from providers.aws.answers import error_code, translated
 from providers.aws.documents import document
 from providers.aws.identity import DENY_ALL
 from providers.aws.principals import PROBE_USER
-from providers.aws.probes import Control, UserKey
+from providers.aws.probes import UserKey
 from providers.aws.resources import IamUser
 from providers.aws.session import AwsMeasure
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from firebreak.measure import Permission, found, now
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Control
 from providers.aws import principals
 from providers.aws.documents import document, statements
 from providers.aws.principals import (
@@ -21,7 +22,7 @@ from providers.aws.principals import (
     WRITE_ROLE,
     WRITE_USER,
 )
-from providers.aws.probes import Control, ProbeSession, UserKey
+from providers.aws.probes import ProbeSession, UserKey
 from providers.aws.resources import IamRole, IamUser
 from providers.aws.session import AwsMeasure
 

@@ -1,7 +1,6 @@
-"""Try what the workload could do, as the workload: the positive control before, the denial after.
+"""Try what the workload could do in AWS, as the workload; an error code decides what an answer means.
 
-A denial counts only for a call that the same credential was allowed before the change; what an answer
-means is decided by its error code, never by "it failed".
+firebreak/probing.py judges the answers.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.errors import PermanentCloudError
 from firebreak.evidence.vault import Vault
-from firebreak.measure import found, now
-from firebreak.model import Finding, JsonObject, Method, Run, Target
+from firebreak.measure import now
+from firebreak.model import Finding, Run, Target
+from firebreak.probing import Answer, Control, Kind, control_of, judge, unproved
 from providers.aws.answers import DEAD_CREDENTIAL_CODES, DENIED_CODES, error_code, status_of, translated
 from providers.aws.resources import IamRole, IamUser, Probe, declared
 from providers.aws.session import AwsAccess, borrowed
@@ -30,45 +29,6 @@ if TYPE_CHECKING:
 
 # Role chaining allows at most one hour (IAM user guide, "Roles terms and concepts").
 PROBE_SECONDS = 3600
-
-
-class Kind(StrEnum):
-    """What one answer means."""
-
-    ALLOWED = "allowed"
-    DENIED = "denied"
-    DEAD = "credential dead"
-    UNKNOWN = "inconclusive"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one probe."""
-
-    call: str
-    kind: Kind
-    code: str
-    status: int
-    request_id: str = ""
-
-    @property
-    def text(self) -> str:
-        """The answer as the operator reads it, for example ``s3:GetObject denied: AccessDenied (403)``."""
-        return (
-            f"{self.call} {self.kind}: {self.code} ({self.status})"
-            if self.code
-            else f"{self.call} {self.kind}"
-        )
-
-    def json(self) -> JsonObject:
-        """The answer for a finding's detail."""
-        return {
-            "call": self.call,
-            "answer": str(self.kind),
-            "code": self.code,
-            "status": self.status,
-            "request_id": self.request_id,
-        }
 
 
 def classify(call: str, error: ClientError | BotoCoreError) -> Answer:
@@ -113,59 +73,9 @@ class Credential:
         return self.expires_at is not None and self.expires_at <= now()
 
 
-@dataclass(frozen=True)
-class Control:
-    """What worked before the change, or why nothing could be tried."""
-
-    works: tuple[str, ...] = ()
-    why_not: str = ""
-
-    def json(self) -> JsonObject:
-        """The control for a State: names of calls, no secret."""
-        return {"works": list(self.works), "why_not": self.why_not}
-
-    @classmethod
-    def of(cls, values: JsonObject) -> Control:
-        """Read back what ``json`` wrote."""
-        control = values.get("control", {})
-        return cls(
-            tuple(control.get("works", ())), control.get("why_not", "no positive control was recorded")
-        )
-
-
 def try_all(credential: Credential, probes: Sequence[Probe], region: str) -> list[Answer]:
     """Make every probe once."""
     return [credential.try_out(probe, region) for probe in probes]
-
-
-def control_of(answers: Sequence[Answer]) -> Control:
-    """Keep what was allowed."""
-    works = tuple(answer.call for answer in answers if answer.kind is Kind.ALLOWED)
-    if works:
-        return Control(works)
-    told = "; ".join(answer.text for answer in answers) or "no probe is declared"
-    return Control((), f"no declared probe worked before the change: {told}")
-
-
-def judge(answers: Sequence[Answer], control: Control, subject: str, *, dead_only: bool = False) -> Finding:
-    """Turn the answers to the calls that worked before into one finding."""
-    relevant = [answer for answer in answers if answer.call in control.works]
-    detail: JsonObject = {"answers": [each.json() for each in answers], "worked_before": list(control.works)}
-    if not relevant:
-        return unproved(subject, control.why_not or "the probes that worked before are no longer declared")
-    good = {Kind.DEAD} if dead_only else {Kind.DEAD, Kind.DENIED}
-    text = f"{subject}: " + "; ".join(answer.text for answer in relevant)
-    if all(answer.kind in good for answer in relevant):
-        return found(Method.LIVE_PROBE, text, holds=True, **detail)
-    unknown = not any(answer.kind is Kind.ALLOWED for answer in relevant) and any(
-        answer.kind is Kind.UNKNOWN for answer in relevant
-    )
-    return found(Method.LIVE_PROBE, text, holds=False, inconclusive=unknown, **detail)
-
-
-def unproved(subject: str, reason: str) -> Finding:
-    """Report a live probe that could not be made; it never counts as contained."""
-    return found(Method.LIVE_PROBE, f"{subject} not probed: {reason}", holds=False, inconclusive=True)
 
 
 def session_name(run: Run, role: IamRole | None) -> str:

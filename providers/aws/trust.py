@@ -8,12 +8,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Answer, Control, Kind, judge, unproved
 from firebreak.session import owner_mark
 from providers.aws import principals
 from providers.aws.answers import translated
 from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import FIND_USERS, PROBE_ROLE
-from providers.aws.probes import Answer, Control, Kind, assume, classify, judge, session_name, unproved
+from providers.aws.probes import assume, classify, session_name
 from providers.aws.resources import IamRole, declared
 from providers.aws.session import AwsMeasure
 

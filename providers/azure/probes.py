@@ -1,22 +1,20 @@
-"""Try what the workload could do, as the workload: the positive control before, the denial after.
+"""Try what the workload could do in Azure, as the workload; an error code decides what an answer means.
 
-A denial counts only for a call that the same token was allowed before the change; what an answer means is
-decided by its error code, never by "it failed".
+firebreak/probing.py judges the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from firebreak.errors import TransientCloudError
-from firebreak.measure import found, now
-from firebreak.model import Finding, JsonObject, Method
+from firebreak.measure import now
+from firebreak.probing import Answer, Kind
 from providers.azure.answers import COSMOS_HOST, Outcome, RestError, outcome, translate
 from providers.azure.credentials import claims_of
 from providers.azure.resources.identities import Probe
@@ -29,46 +27,7 @@ STORAGE_HOST = ".core."
 COSMOS_VERSION = "2018-12-31"
 """Common Azure Cosmos DB REST request headers, ``x-ms-version``."""
 
-
-class Kind(StrEnum):
-    """What one answer means."""
-
-    ALLOWED = "allowed"
-    DENIED = "denied"
-    DEAD = "credential dead"
-    UNKNOWN = "inconclusive"
-
-
 MEANING = {Outcome.DENIED: Kind.DENIED, Outcome.DEAD: Kind.DEAD, Outcome.INCONCLUSIVE: Kind.UNKNOWN}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one probe."""
-
-    call: str
-    kind: Kind
-    code: str = ""
-    status: int = 0
-    request_id: str = ""
-    transient: bool = False
-    """Trying again may give another answer: throttling, 5xx, a lost packet."""
-
-    @property
-    def text(self) -> str:
-        """The answer as the operator reads it: the call, what it means, the code and the status."""
-        told = f": {self.code or 'no code'} ({self.status})" if self.kind is not Kind.ALLOWED else ""
-        return f"{self.call} {self.kind}{told}"
-
-    def json(self) -> JsonObject:
-        """The answer for a finding's detail."""
-        return {
-            "call": self.call,
-            "answer": str(self.kind),
-            "code": self.code,
-            "status": self.status,
-            "request_id": self.request_id,
-        }
 
 
 def classify(call: str, error: RestError | httpx.HTTPError) -> Answer:
@@ -131,56 +90,3 @@ def _headers(host: str, token: str) -> dict[str, str]:
         signed = quote(f"type=aad&ver=1.0&sig={token}", safe="")
         return {"Authorization": signed, "x-ms-version": COSMOS_VERSION, **dated}
     return {}
-
-
-@dataclass(frozen=True)
-class Control:
-    """What worked before the change, or why nothing could be tried."""
-
-    works: tuple[str, ...] = ()
-    why_not: str = ""
-    gaps: tuple[str, ...] = ()
-    """What else was tried, beside what does work, and was not allowed: it proves nothing later."""
-
-    def json(self) -> JsonObject:
-        """The control for a State: names of calls, no secret."""
-        return {"works": list(self.works), "why_not": self.why_not, "gaps": list(self.gaps)}
-
-    @classmethod
-    def of(cls, values: JsonObject) -> Control:
-        """Read back what ``json`` wrote."""
-        control = values.get("control", {})
-        return cls(
-            tuple(control.get("works", ())),
-            control.get("why_not", "no positive control was recorded"),
-            tuple(control.get("gaps", ())),
-        )
-
-
-def control_of(answers: Sequence[Answer]) -> Control:
-    """Keep what was allowed; raises TransientCloudError where a busy service left it open."""
-    works = tuple(answer.call for answer in answers if answer.kind is Kind.ALLOWED)
-    if works:
-        return Control(works)
-    if any(answer.transient for answer in answers):
-        raise TransientCloudError(f"the positive control could not be taken: {answers[0].text}")
-    told = "; ".join(answer.text for answer in answers) or "no probe is declared"
-    return Control((), f"no declared probe worked before the change: {told}")
-
-
-def judge(answers: Sequence[Answer], control: Control, subject: str) -> Finding:
-    """Turn the answers to the calls that worked before into one finding."""
-    relevant = [answer for answer in answers if answer.call in control.works]
-    detail: JsonObject = {"answers": [each.json() for each in answers], "worked_before": list(control.works)}
-    if not relevant:
-        return unproved(subject, control.why_not or "the probes that worked before are no longer declared")
-    text = f"{subject}: " + "; ".join(answer.text for answer in relevant)
-    if all(answer.kind in {Kind.DEAD, Kind.DENIED} for answer in relevant):
-        return found(Method.LIVE_PROBE, text, holds=True, **detail)
-    allowed = any(answer.kind is Kind.ALLOWED for answer in relevant)
-    return found(Method.LIVE_PROBE, text, holds=False, inconclusive=not allowed, **detail)
-
-
-def unproved(subject: str, reason: str) -> Finding:
-    """Report a live probe that could not be made; it never counts as contained."""
-    return found(Method.LIVE_PROBE, f"{subject} not probed: {reason}", holds=False, inconclusive=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Control
 from firebreak.session import owner_mark
 from providers.aws import permissions, probes
 from providers.aws.answers import translated
@@ -49,7 +50,7 @@ class CutQueueChannels(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE,
     def snapshot(self, target: Target) -> JsonObject:
         """Read the resource policy as it is, and see whether the workload can look at the channel."""
         session = self._session(target)
-        control = session.take() if session else probes.Control((), "no role is declared")
+        control = session.take() if session else Control((), "no role is declared")
         return {"policy": self._text(target), "control": control.json()}
 
     def apply(self, target: Target, state: State) -> Change:
@@ -84,7 +85,7 @@ class CutQueueChannels(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE,
         return found(Method.EFFECTIVE_POLICY, f"the channel's policy {told}", holds=same, policy=actual)
 
     def _probe(self, target: Target, change: Change) -> tuple[Finding, ...]:
-        control, session = probes.Control.of(change.before), self._session(target)
+        control, session = Control.of(change.before), self._session(target)
         if session is None or not control.works:
             return ()  # the workload was never allowed the harmless read, so only the policy can speak
         return (

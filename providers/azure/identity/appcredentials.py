@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target
+from firebreak.probing import Control
 from providers.azure.answers import already, translated
 from providers.azure.identity import principals
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import Secret
 from providers.azure.identity.principals import READ_SECRET, Identity, IdentityMeasure
 from providers.azure.identity.witness import FreshIssue
-from providers.azure.probes import Control
 from providers.azure.resources.identities import ServicePrincipal
 
 SECRET_FIELDS = ("displayName", "startDateTime", "endDateTime")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target
+from firebreak.probing import Control
 from providers.azure.answers import AzureFailure, error_code
 from providers.azure.identity import memoryprobes, principals, reach
 from providers.azure.identity.holders import Holders
@@ -25,7 +26,6 @@ from providers.azure.identity.principals import (
     IdentityMeasure,
 )
 from providers.azure.identity.witness import Witness
-from providers.azure.probes import Control
 
 ASSIGNMENTS = on_any(
     "Microsoft.Authorization/roleAssignments/read",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Control
 from providers.azure.identity import principals
 from providers.azure.identity.federation import PROBE_CREDENTIAL, Store, store_of
 from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import Federated
 from providers.azure.identity.principals import READ_MANAGED, IdentityMeasure
 from providers.azure.identity.witness import FreshIssue
-from providers.azure.probes import Control
 
 WRITE_MANAGED = on_target(
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write",

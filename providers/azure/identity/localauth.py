@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.probing import Answer, Control, control_of, judge, unproved
 from providers.azure.answers import translated
 from providers.azure.existence import existing
 from providers.azure.identity.holders import Holders
-from providers.azure.probes import Answer, Control, attempt, control_of, judge, unproved
+from providers.azure.probes import attempt
 from providers.azure.resources import declared, of_kind
 from providers.azure.resources.identities import AUDIENCES, AiAccount, audience_of
 from providers.azure.rest import Rest

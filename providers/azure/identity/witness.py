@@ -13,10 +13,11 @@ from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.evidence.vault import Vault
 from firebreak.measure import Context, found
 from firebreak.model import Finding, Method, Target
+from firebreak.probing import Answer, Control, Kind, control_of, judge, unproved
 from providers.azure.answers import RestError
 from providers.azure.identity.issue import Way
 from providers.azure.identity.principals import Principal, identity
-from providers.azure.probes import Answer, Control, Kind, Token, classify, control_of, judge, unproved
+from providers.azure.probes import Token, classify
 from providers.azure.resources.identities import Probe
 from providers.azure.session import AzureAccess
 

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 from firebreak.errors import ContainmentError, Irreversible, PermanentCloudError
 from firebreak.measure import measure
 from firebreak.model import JsonObject, Target
+from firebreak.probing import Control, Kind, judge
 from providers.aws.documents import document
-from providers.aws.probes import Control, Kind, classify, judge
+from providers.aws.probes import classify
 from providers.aws.resources import IamRole, IamUser
 from tests.providers.driving import OneIdentity
 

@@ -8,8 +8,9 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from firebreak.probing import Answer, Control, Kind, control_of, judge
 from providers.azure.answers import RestError
-from providers.azure.probes import Answer, Control, Kind, classify, control_of, judge
+from providers.azure.probes import classify
 from providers.azure.resources.identities import ManagedIdentity, Probe, ServicePrincipal, audience_of
 
 SUBSCRIPTION = "/subscriptions/f1aeb1a0-0000-4000-8000-000000000001"
