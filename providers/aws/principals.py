@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Resource, Target, Workload
 from providers.aws.answers import already, error_code, translated
 from providers.aws.documents import compact
-from providers.aws.resources import IamRole, IamUser, declared, of_kind
+from providers.aws.resources import IamRole, IamUser, declared
 from providers.aws.session import AwsAccess
 
 ROLE_KINDS = ("iam-role",)
@@ -33,10 +34,7 @@ FIND_USERS = (
 def targets(workload: Workload, *kinds: type[IamRole | IamUser]) -> list[Target]:
     """List the declared identities of these classes."""
     chosen: list[Resource] = [each for kind in kinds for each in of_kind(workload.identities, kind)]
-    return [
-        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-        for each in chosen
-    ]
+    return targets_of(workload, chosen)
 
 
 def name_of(target: Target) -> str:

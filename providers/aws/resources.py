@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from firebreak.declarations import Declared, ResourceT, Sha256, of_kind
 from firebreak.model import Resource, Workload
 
 _ARN = r"^arn:aws(?:-[a-z]+)*:"
@@ -15,9 +16,7 @@ _REGION = r"[a-z]{2}(?:-[a-z]+)+-[0-9]"
 _ACCOUNT = r"[0-9]{12}"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _PATH = r"(?:[\u0021-\u007e]{1,510}/)?"
-_SHA256 = r"^[0-9a-f]{64}$"
 
-Sha256 = Annotated[str, Field(pattern=_SHA256)]
 SessionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@*?-]{2,64}$")]
 
 # GetCallerIdentity "cannot be denied" (STS API reference), so it proves nothing.
@@ -26,14 +25,6 @@ _UNDENIABLE = {"get_caller_identity", "GetCallerIdentity"}
 _READ_ONLY = re.compile(
     r"^(?:Get|List|Describe|BatchGet|Query|Scan|Lookup|Search)(?=[A-Z_]|$)", re.IGNORECASE
 )
-
-ResourceT = TypeVar("ResourceT", bound=Resource)
-
-
-class Declared(Resource):
-    """A resource whose fields are all known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Probe(BaseModel):
@@ -267,17 +258,6 @@ KINDS: Mapping[str, Mapping[str, type[Resource]]] = {
         "security-hub-finding": SecurityHubFinding,
     },
 }
-
-
-def of_kind(resources: Iterable[Resource], wanted: type[ResourceT]) -> list[ResourceT]:
-    """Select the resources of one class, typed again: a trip through Temporal leaves plain Resources."""
-    kinds = wanted.model_fields["kind"].annotation
-    names = getattr(kinds, "__args__", ())
-    return [
-        each if isinstance(each, wanted) else wanted.model_validate(each.model_dump())
-        for each in resources
-        if each.kind in names
-    ]
 
 
 def declared(workload: Workload, wanted: type[ResourceT], ref: str) -> ResourceT | None:

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from firebreak.declarations import of_kind
 from firebreak.model import JsonObject, Workload
 from providers.azure.answers import DENIED_CODES, NOT_FOUND, RestError, translated
 from providers.azure.ids import ResourceId
 from providers.azure.resources.artifacts import CosmosContainer
-from providers.azure.resources.declared import of_kind
 
 if TYPE_CHECKING:
     from providers.azure.session import AzureAccess

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -24,7 +25,7 @@ from providers.aws.artifacts.freeze import (
     sid_of,
     with_statements,
 )
-from providers.aws.resources import EcrRepository, declared, of_kind
+from providers.aws.resources import EcrRepository, declared
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ class FreezeImageRepository(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared repository."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.artifacts, EcrRepository)
-        ]
+        return targets_of(workload, of_kind(workload.artifacts, EcrRepository))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read mutability and policies; raises PermanentCloudError when the declared image is not there."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import rfc8785
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import TransientCloudError
 from firebreak.measure import Permission, found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -28,7 +29,7 @@ from providers.aws.artifacts.freeze import (
     without_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_uri
-from providers.aws.resources import ModelPackage, S3Object, declared, of_kind
+from providers.aws.resources import ModelPackage, S3Object, declared
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -75,10 +76,7 @@ class RejectModelPackage(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared model package."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.artifacts, ModelPackage)
-        ]
+        return targets_of(workload, of_kind(workload.artifacts, ModelPackage))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:

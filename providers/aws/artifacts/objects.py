@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -30,7 +31,7 @@ from providers.aws.artifacts.freeze import (
     with_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
-from providers.aws.resources import S3Object, S3Prefix, of_kind
+from providers.aws.resources import S3Object, S3Prefix
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:

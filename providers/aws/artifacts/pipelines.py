@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.answers import translated
-from providers.aws.resources import CodePipelineStage, of_kind
+from providers.aws.resources import CodePipelineStage
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:

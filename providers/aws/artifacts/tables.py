@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import TransientCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -23,7 +24,7 @@ from providers.aws.artifacts.freeze import (
     sid_of,
     with_statements,
 )
-from providers.aws.resources import DynamoDbTable, of_kind
+from providers.aws.resources import DynamoDbTable
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -71,10 +72,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared table."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.stores, DynamoDbTable)
-        ]
+        return targets_of(workload, of_kind(workload.stores, DynamoDbTable))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read protection, recovery and policy."""

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind
 from firebreak.measure import now, on_any
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.forensics.capture import AwsCapture
-from providers.aws.resources import CloudTrail, IamRole, IamUser, of_kind
+from providers.aws.resources import CloudTrail, IamRole, IamUser
 
 if TYPE_CHECKING:
     from types_boto3_cloudtrail import CloudTrailClient

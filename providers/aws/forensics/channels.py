@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page, Parts
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.forensics.capture import AwsCapture
-from providers.aws.resources import SqsQueue, of_kind
+from providers.aws.resources import SqsQueue
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -45,10 +46,7 @@ class CaptureChannelMessages(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared queue. A topic keeps no messages."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.channels, SqsQueue)
-        ]
+        return targets_of(workload, of_kind(workload.channels, SqsQueue))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read how many messages wait, and the dead-letter rule."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, now, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.answers import translated
-from providers.aws.resources import Detective, IamRole, IamUser, SecurityHubFinding, declared, of_kind
+from providers.aws.resources import Detective, IamRole, IamUser, SecurityHubFinding, declared
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTUR
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """The account's behaviour graph, where the workload declares it."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.evidence_sources, Detective)
-        ]
+        return targets_of(workload, of_kind(workload.evidence_sources, Detective))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Find the behaviour graph; empty where Detective is not enabled."""
@@ -129,10 +127,7 @@ class UpdateSecurityFinding(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared finding."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.evidence_sources, SecurityHubFinding)
-        ]
+        return targets_of(workload, of_kind(workload.evidence_sources, SecurityHubFinding))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read workflow status and note; raises PermanentCloudError when there is no such finding."""

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
-from providers.aws.resources import FlowLog, LogGroup, of_kind
+from providers.aws.resources import FlowLog, LogGroup
 from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CaptureWorkloadLogs(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared log group."""
-        return [_target(workload, each) for each in of_kind(workload.evidence_sources, LogGroup)]
+        return targets_of(workload, of_kind(workload.evidence_sources, LogGroup))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class CaptureFlowLogs(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared flow log destination."""
-        return [_target(workload, each) for each in of_kind(workload.network, FlowLog)]
+        return targets_of(workload, of_kind(workload.network, FlowLog))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:
@@ -124,7 +125,3 @@ class CaptureFlowLogs(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
     def _days(self) -> list[str]:
         first, last = self.run.window_started_at.date(), now().date()
         return [f"{first + timedelta(days=n):%Y/%m/%d}" for n in range((last - first).days + 1)]
-
-
-def _target(workload: Workload, resource: LogGroup | FlowLog) -> Target:
-    return Target(kind=resource.kind, ref=resource.ref, account=workload.account, region=workload.region)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
-from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix, of_kind
+from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -37,10 +38,7 @@ class CaptureMemoryStore(
             *of_kind(workload.stores, S3Prefix),
             *(each for each in of_kind(workload.artifacts, S3Object) if each.role == "memory"),
         ]
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in stores
-        ]
+        return targets_of(workload, stores)
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:

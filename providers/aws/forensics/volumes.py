@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.answers import error_code, translated
-from providers.aws.resources import Ec2Instance, of_kind
+from providers.aws.resources import Ec2Instance
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -43,10 +44,7 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared instance."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.network, Ec2Instance)
-        ]
+        return targets_of(workload, of_kind(workload.network, Ec2Instance))
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003

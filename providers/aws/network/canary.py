@@ -10,11 +10,12 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
 from firebreak.model import JsonObject
 from providers.aws.answers import translated
 from providers.aws.network.interfaces import matching
-from providers.aws.resources import Canary, of_kind
+from providers.aws.resources import Canary
 from providers.aws.session import AwsAccess
 
 TIMEOUT_SECONDS = 3

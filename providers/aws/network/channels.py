@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.probing import Control
@@ -16,7 +17,7 @@ from providers.aws import permissions, probes
 from providers.aws.answers import translated
 from providers.aws.documents import carries, compact, document, with_deny, without_deny
 from providers.aws.principals import PROBE_ROLE
-from providers.aws.resources import IamRole, Probe, SnsTopic, SqsQueue, of_kind
+from providers.aws.resources import IamRole, Probe, SnsTopic, SqsQueue
 from providers.aws.session import AwsMeasure
 
 QUEUE = on_target("sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes")
@@ -33,10 +34,7 @@ class CutQueueChannels(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE,
     def applies_to(cls, workload: Workload) -> list[Target]:
         """The declared queues and topics."""
         resources = (*of_kind(workload.channels, SqsQueue), *of_kind(workload.channels, SnsTopic))
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in resources
-        ]
+        return targets_of(workload, resources)
 
     @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.aws.answers import already, error_code, translated
 from providers.aws.network.interfaces import FIND_INTERFACES, all_of, declared_hosts
-from providers.aws.resources import FirewallPolicy, of_kind
+from providers.aws.resources import FirewallPolicy
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ class NetworkFirewallDeny(
         """The declared firewall policies, for a workload that has interfaces."""
         if not declared_hosts(workload):
             return []
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.network, FirewallPolicy)
-        ]
+        return targets_of(workload, of_kind(workload.network, FirewallPolicy))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from firebreak.declarations import of_kind
 from firebreak.measure import now, on_any
 from providers.aws.answers import error_code, translated
 from providers.aws.network.flowproof import Record, fields_of, parse
 from providers.aws.network.interfaces import Interface
-from providers.aws.resources import FlowLog, of_kind
+from providers.aws.resources import FlowLog
 from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import on_any
 from firebreak.model import Target, Workload
 from providers.aws.answers import translated
-from providers.aws.resources import Ec2Instance, NetworkInterface, of_kind
+from providers.aws.resources import Ec2Instance, NetworkInterface
 from providers.aws.session import AwsAccess, partition
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ class Interface:
 def declared_hosts(workload: Workload) -> list[Target]:
     """List the declared instances and interfaces as targets."""
     resources = (*of_kind(workload.network, Ec2Instance), *of_kind(workload.network, NetworkInterface))
-    return [
-        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-        for each in resources
-    ]
+    return targets_of(workload, resources)
 
 
 def interface_targets(access: AwsAccess, target: Target) -> list[Target]:

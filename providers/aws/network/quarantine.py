@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from firebreak.declarations import of_kind
 from firebreak.errors import ContainmentError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -26,7 +27,7 @@ from providers.aws.network.interfaces import (
     interface_targets,
     require_ours_to_change,
 )
-from providers.aws.resources import Canary, FlowLog, of_kind
+from providers.aws.resources import Canary, FlowLog
 from providers.aws.session import AwsMeasure
 
 CONTROL_PORTS = 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -16,7 +17,7 @@ from providers.aws.answers import already, translated
 from providers.aws.network.canary import declared_canary
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import FIND_INTERFACES, ec2_arn, matching
-from providers.aws.resources import Subnet, of_kind
+from providers.aws.resources import Subnet
 from providers.aws.session import AwsMeasure
 
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ class QuarantineSubnetAcl(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """The subnets that the inventory declares as dedicated."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.network, Subnet)
-            if each.dedicated
-        ]
+        declared = of_kind(workload.network, Subnet)
+        return targets_of(workload, [each for each in declared if each.dedicated])
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
+from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -13,7 +14,6 @@ from providers.azure.artifacts.container import OURS, Container, Entry
 from providers.azure.artifacts.freeze import each_of
 from providers.azure.artifacts.holds import ContainerHold, Hold, VersionHolds
 from providers.azure.ids import same
-from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import BlobContainer
 from providers.azure.session import AzureMeasure
 

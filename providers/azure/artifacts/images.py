@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from uuid import uuid4
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -14,7 +16,7 @@ from providers.azure.answers import NOT_FOUND, RestError, translated
 from providers.azure.artifacts.freeze import each_of, refused
 from providers.azure.artifacts.registry import EMPTY, FLAGS, MANIFEST_TYPE, Repository
 from providers.azure.network.marks import USE_TAGS, Marks
-from providers.azure.resources import declared, of_kind
+from providers.azure.resources import declared
 from providers.azure.resources.artifacts import ContainerRepository
 from providers.azure.session import AzureMeasure
 
@@ -38,8 +40,9 @@ class Contents:
     @classmethod
     def of(cls, repository: Repository) -> Contents:
         """Read everything."""
-        attributes, tags = repository.attributes(), repository.tags()
-        canary = str(tags.pop(_CANARY, {}).get("digest", ""))
+        attributes, listed = repository.attributes(), repository.tags()
+        canary = str(listed.get(_CANARY, {}).get("digest", ""))
+        tags = {name: tag for name, tag in listed.items() if not name.startswith(_CANARY)}
         manifests = repository.manifests()
         manifests.pop(canary, None)
         return cls(attributes, manifests, tags, canary)
@@ -80,10 +83,7 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared repository."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.artifacts, ContainerRepository)
-        ]
+        return targets_of(workload, of_kind(workload.artifacts, ContainerRepository))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:
@@ -117,9 +117,8 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
         repository, marks = self._repository(target), self._marks(target)
         marked = marks.add("open" if state.values["repository"]["writeEnabled"] else "locked")
         before = Contents.of(repository)
-        with translated(target.ref):
-            if before.repository["writeEnabled"]:
-                self._place_canary(repository, state.values)
+        if before.repository["writeEnabled"]:
+            self._try_canary(repository, state.values)
         locked = self._lock(repository)
         after = Contents.of(repository)
         return self.done(
@@ -220,13 +219,30 @@ class LockImages(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, n
             "matches": digest == approved if approved else None,
         }
 
+    def _try_canary(self, repository: Repository, before: JsonObject) -> None:
+        """Place the canary, unless another workload, or another execution of this step, locks meanwhile.
+
+        That one has placed it, and locked nothing before its own controls had worked.
+        """
+        with translated(repository.ref):
+            try:
+                self._place_canary(repository, before)
+            except RestError as error:
+                if error.code not in _DISALLOWED or repository.attributes()["writeEnabled"]:
+                    raise
+
     def _place_canary(self, repository: Repository, before: JsonObject) -> None:
-        """Push it and remove its tag, as the controls of both attempts, then push it to stay."""
+        """Push it, then push and remove a tag of its own, as the controls of both attempts.
+
+        The canary's own tag is never removed: another execution may be locking it at this moment. A tag that
+        is left behind goes with the canary's manifest.
+        """
         body = _manifest({_BEFORE: json.dumps(before, sort_keys=True)})
+        control = f"{_CANARY}-{uuid4().hex[:12]}"
         repository.push_empty()
         repository.push(_CANARY, body)
-        repository.untag(_CANARY)
-        repository.push(_CANARY, body)
+        repository.push(control, body)
+        repository.untag(control)
 
     def _lock(self, repository: Repository) -> bool:
         """Lock what is not locked; True where that was anything.

@@ -8,13 +8,13 @@ from functools import partial
 from typing import ClassVar
 from urllib.parse import quote
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.azure.answers import AzureFailure, RestError, error_code, translated
 from providers.azure.artifacts.freeze import refused
 from providers.azure.ids import ResourceId, same
-from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import LockedResource
 from providers.azure.session import AzureAccess, AzureMeasure
 
@@ -105,10 +105,7 @@ class LockResource(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared resource."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.artifacts, LockedResource)
-        ]
+        return targets_of(workload, of_kind(workload.artifacts, LockedResource))
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read whether the workload's lock is there already."""

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import rfc8785
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import TransientCloudError
 from firebreak.measure import Permission, found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -17,7 +18,6 @@ from providers.azure.artifacts.freeze import refused
 from providers.azure.artifacts.locks import SCOPE_LOCKED, USE_LOCKS, OwnLock, is_locked
 from providers.azure.existence import existing
 from providers.azure.ids import ResourceId
-from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import BlobContainer, MlModel
 from providers.azure.session import AzureMeasure
 
@@ -57,10 +57,7 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared model version."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.artifacts, MlModel)
-        ]
+        return targets_of(workload, of_kind(workload.artifacts, MlModel))
 
     @classmethod
     def arns(cls, target: Target) -> tuple[str, ...]:

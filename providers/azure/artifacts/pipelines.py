@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import Permission, found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.azure.artifacts.builds import Pipeline, pipeline
-from providers.azure.resources import of_kind
 from providers.azure.resources.artifacts import DevOpsPipeline, GitHubWorkflow
 from providers.azure.session import AzureMeasure
 
@@ -25,10 +25,7 @@ class DisablePipeline(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREE
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared pipeline."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in _declared(workload)
-        ]
+        return targets_of(workload, _declared(workload))
 
     @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:

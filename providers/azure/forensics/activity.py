@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import httpx
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind
 from firebreak.measure import now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.forensics.capture import AzureCapture
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import ActivityLog
 from providers.azure.rest import body_of
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.existence import existing
-from providers.azure.forensics.capture import AzureCapture, target_of
+from providers.azure.forensics.capture import AzureCapture
 from providers.azure.ids import ResourceId
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import ServiceBusQueue, ServiceBusTopic
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CaptureChannelMessages(
         """Every declared queue and topic. Event Grid keeps no messages that could be read."""
         channels = workload.channels
         declared = [*of_kind(channels, ServiceBusQueue), *of_kind(channels, ServiceBusTopic)]
-        return [target_of(workload, each) for each in declared]
+        return targets_of(workload, declared)
 
     @classmethod
     def needed(cls, target: Target) -> tuple[Any, ...]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.parallel import each_of
 from firebreak.session import owner_mark
 from providers.azure.answers import RestError, error_code, translated
 from providers.azure.existence import existing
-from providers.azure.forensics.capture import target_of
 from providers.azure.ids import ResourceId, same
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import VirtualMachine
 from providers.azure.session import AzureMeasure
 
@@ -61,7 +60,7 @@ class SnapshotDisks(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.FORENSIC_CAPTUR
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared virtual machine."""
-        return [target_of(workload, each) for each in of_kind(workload.network, VirtualMachine)]
+        return targets_of(workload, of_kind(workload.network, VirtualMachine))
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003

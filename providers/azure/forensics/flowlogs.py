@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, Scope, now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.existence import existing
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
-from providers.azure.forensics.capture import AzureCapture, target_of
+from providers.azure.forensics.capture import AzureCapture
 from providers.azure.ids import ResourceId
-from providers.azure.resources.declared import declared, of_kind
+from providers.azure.resources.declared import declared
 from providers.azure.resources.evidence import FlowLog
 
 _VERSION = "2025-07-01"
@@ -42,7 +43,7 @@ class CaptureFlowLogs(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared flow log."""
-        return [target_of(workload, each) for each in of_kind(workload.evidence_sources, FlowLog)]
+        return targets_of(workload, of_kind(workload.evidence_sources, FlowLog))
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:

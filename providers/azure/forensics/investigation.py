@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, now, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.azure.answers import RestError, error_code, translated
 from providers.azure.existence import existing
-from providers.azure.forensics.capture import target_of
 from providers.azure.forensics.workloadlogs import WORKSPACE, WORKSPACE_VERSION
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import LogAnalytics, Sentinel
 from providers.azure.resources.identities import ManagedIdentity, ServicePrincipal
 from providers.azure.session import AzureMeasure
@@ -52,7 +51,7 @@ class OpenInvestigation(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared Sentinel workspace."""
-        return [target_of(workload, each) for each in of_kind(workload.evidence_sources, Sentinel)]
+        return targets_of(workload, of_kind(workload.evidence_sources, Sentinel))
 
     def discover(self, target: Target) -> list[Target]:
         """The workspace; raises AbsentError where it does not exist: that is not "not enabled"."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind, target_of
 from firebreak.measure import Permission, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Resource, Target, Workload
 from providers.azure.answers import translated
@@ -16,10 +17,10 @@ from providers.azure.cosmosroles import COSMOS, READ_ROLES, VERSION
 from providers.azure.credentials import Credential, Environment, environment
 from providers.azure.existence import existing
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
-from providers.azure.forensics.capture import AzureCapture, target_of
+from providers.azure.forensics.capture import AzureCapture
 from providers.azure.ids import ResourceId
 from providers.azure.resources.artifacts import BlobContainer, CosmosContainer
-from providers.azure.resources.declared import declared, of_kind
+from providers.azure.resources.declared import declared
 
 if TYPE_CHECKING:
     from azure.cosmos import CosmosClient

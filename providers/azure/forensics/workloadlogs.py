@@ -15,13 +15,14 @@ from typing import Any
 import httpx
 
 from firebreak.capture import Page
+from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Permission, now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.azure.answers import RestError, translated
 from providers.azure.existence import absent, existing
 from providers.azure.forensics.capture import AzureCapture
-from providers.azure.resources.declared import declared, of_kind
+from providers.azure.resources.declared import declared
 from providers.azure.resources.evidence import LogAnalytics
 from providers.azure.rest import body_of
 

@@ -6,6 +6,7 @@ import json
 from hashlib import sha256
 from urllib.parse import urlsplit
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -14,7 +15,7 @@ from providers.azure.answers import translated
 from providers.azure.existence import existing
 from providers.azure.identity.holders import Holders
 from providers.azure.probes import attempt
-from providers.azure.resources import declared, of_kind
+from providers.azure.resources import declared
 from providers.azure.resources.identities import AUDIENCES, AiAccount, audience_of
 from providers.azure.rest import Rest
 from providers.azure.session import AzureMeasure
@@ -47,10 +48,7 @@ class DisableLocalAuth(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """The declared AI accounts."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.identities, AiAccount)
-        ]
+        return targets_of(workload, of_kind(workload.identities, AiAccount))
 
     @classmethod
     def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from firebreak.declarations import of_kind
 from firebreak.model import JsonObject
 from firebreak.probing import Control
 from providers.azure.cosmosroles import account_of
 from providers.azure.ids import ResourceId
 from providers.azure.resources.artifacts import CosmosContainer
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.identities import Probe
 from providers.azure.session import AzureAccess
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Target, Workload
@@ -14,7 +15,7 @@ from providers.azure.answers import translated
 from providers.azure.existence import absent, existing
 from providers.azure.identity import federation
 from providers.azure.permissions import own_principals
-from providers.azure.resources import declared, of_kind
+from providers.azure.resources import declared
 from providers.azure.resources.identities import ManagedIdentity, ServicePrincipal
 from providers.azure.session import AzureAccess, AzureMeasure
 
@@ -57,11 +58,8 @@ class Principal:
 
 def targets(workload: Workload, *kinds: type[Identity]) -> list[Target]:
     """List the declared identities of these classes."""
-    return [
-        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-        for kind in kinds
-        for each in of_kind(workload.identities, kind)
-    ]
+    chosen = [each for kind in kinds for each in of_kind(workload.identities, kind)]
+    return targets_of(workload, chosen)
 
 
 def identity(workload: Workload, target: Target) -> Identity:

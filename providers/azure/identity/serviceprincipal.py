@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from firebreak.declarations import of_kind
 from firebreak.measure import Permission, found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.probing import Control
@@ -11,7 +12,6 @@ from providers.azure.identity.holders import Holders
 from providers.azure.identity.issue import ways
 from providers.azure.identity.principals import READ_MANAGED, READ_SECRET, RUN_COMMAND, IdentityMeasure
 from providers.azure.identity.witness import FreshIssue
-from providers.azure.resources import of_kind
 from providers.azure.resources.identities import ServicePrincipal
 
 USER = "agent-user"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from firebreak.declarations import of_kind
 from firebreak.measure import on_any
 from firebreak.model import JsonObject
 from firebreak.session import owner_mark
@@ -30,7 +31,6 @@ from providers.azure.network.documents import (
 )
 from providers.azure.network.interfaces import Interface, all_of
 from providers.azure.network.quarantinegroup import INCIDENT_TAG, OWNER_TAG
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import Subnet
 from providers.azure.session import AzureAccess
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from firebreak.declarations import of_kind
 from firebreak.measure import now
 from firebreak.model import JsonObject
 from providers.azure.network.interfaces import interfaces_of
 from providers.azure.network.watcher import Watcher
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import Canary
 from providers.azure.session import AzureAccess
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
@@ -15,7 +16,7 @@ from providers.azure.answers import translated
 from providers.azure.ids import ResourceId
 from providers.azure.network.documents import properties, read
 from providers.azure.network.marks import USE_TAGS, Marks
-from providers.azure.resources.declared import declared, of_kind
+from providers.azure.resources.declared import declared
 from providers.azure.resources.network import EventGridSubscription, ServiceBusQueue, ServiceBusTopic
 from providers.azure.session import AzureAccess, AzureMeasure
 
@@ -69,10 +70,7 @@ class CutChannels(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE, 
             *of_kind(workload.channels, ServiceBusTopic),
             *of_kind(workload.channels, EventGridSubscription),
         )
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in resources
-        ]
+        return targets_of(workload, resources)
 
     @classmethod
     def needed(cls, target: Target) -> tuple[Permission, ...]:

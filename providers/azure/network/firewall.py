@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -16,7 +17,6 @@ from firebreak.session import owner_mark
 from providers.azure.answers import translated
 from providers.azure.network.documents import NETWORK, find, properties, read, reference
 from providers.azure.network.interfaces import FIND_INTERFACES, all_of, declared_hosts
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import FirewallPolicy
 from providers.azure.session import AzureMeasure
 
@@ -44,10 +44,7 @@ class FirewallDeny(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE,
         """The declared firewall policies, for a workload that has interfaces."""
         if not declared_hosts(workload):
             return []
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.network, FirewallPolicy)
-        ]
+        return targets_of(workload, of_kind(workload.network, FirewallPolicy))
 
     def discover(self, target: Target) -> list[Target]:
         """The policy, which has to be there."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import ResourceNotFoundError
 
+from firebreak.declarations import of_kind
 from firebreak.measure import now, on_any
 from firebreak.model import JsonObject
 from providers.azure.answers import translated
@@ -16,7 +17,6 @@ from providers.azure.ids import ResourceId, same
 from providers.azure.network.documents import find, properties
 from providers.azure.network.flowproof import STATES, Reading, plain_mac, read
 from providers.azure.network.interfaces import Interface
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import FlowLog
 from providers.azure.session import AzureAccess
 

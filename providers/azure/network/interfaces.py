@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import on_any, on_target
 from firebreak.model import JsonObject, Target, Workload
 from providers.azure.answers import translated
 from providers.azure.ids import ResourceId, same
 from providers.azure.network.documents import COMPUTE, find, properties, read, reference
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import NetworkInterface, VirtualMachine
 from providers.azure.session import AzureAccess
 
@@ -77,10 +77,7 @@ class Interface:
 def declared_hosts(workload: Workload) -> list[Target]:
     """List the declared machines and interfaces as targets."""
     resources = (*of_kind(workload.network, VirtualMachine), *of_kind(workload.network, NetworkInterface))
-    return [
-        Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-        for each in resources
-    ]
+    return targets_of(workload, resources)
 
 
 def interface_targets(access: AzureAccess, target: Target) -> list[Target]:

@@ -6,12 +6,12 @@ policies for private endpoints"), which leaves platform services within the work
 
 from __future__ import annotations
 
+from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.azure.ids import ResourceId, same
 from providers.azure.network.documents import properties, read, reference, rewrite
 from providers.azure.network.marks import USE_TAGS, Marks
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.network import PrivateEndpoint
 from providers.azure.session import AzureMeasure
 
@@ -40,10 +40,7 @@ class PrivateEndpointPolicies(
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """The declared private endpoints."""
-        return [
-            Target(kind=each.kind, ref=each.ref, account=workload.account, region=workload.region)
-            for each in of_kind(workload.network, PrivateEndpoint)
-        ]
+        return targets_of(workload, of_kind(workload.network, PrivateEndpoint))
 
     def discover(self, target: Target) -> list[Target]:
         """The subnet that the endpoint is in: the policies are the subnet's."""

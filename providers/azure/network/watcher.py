@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from firebreak.declarations import of_kind
 from firebreak.measure import on_any
 from firebreak.model import JsonObject
 from providers.azure.answers import translated
 from providers.azure.ids import ResourceId
 from providers.azure.network.documents import NETWORK
-from providers.azure.resources.declared import of_kind
 from providers.azure.resources.evidence import FlowLog
 from providers.azure.session import AzureAccess
 

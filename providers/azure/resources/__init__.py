@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from firebreak.model import Resource
 from providers.azure.resources import artifacts, evidence, identities, network
-from providers.azure.resources.declared import Declared, declared, of_kind
+from providers.azure.resources.declared import declared
 
-__all__ = ["KINDS", "Declared", "declared", "of_kind"]
+__all__ = ["KINDS", "declared"]
 
 KINDS: Mapping[str, Mapping[str, type[Resource]]] = {
     "identities": identities.KINDS,

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from firebreak.declarations import Declared, Sha256
 from firebreak.model import Resource
 from providers.azure.ids import GROUP, GUID, NAME
-from providers.azure.resources.declared import Declared, Sha256, arm_id
+from providers.azure.resources.declared import arm_id
 
 _CONTAINER = arm_id("Microsoft.Storage/storageAccounts/blobServices/containers")
 _REGISTRY = arm_id("Microsoft.ContainerRegistry/registries")

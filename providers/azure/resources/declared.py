@@ -1,26 +1,14 @@
-"""What the declared resources of every group share: strict fields and the patterns of their references."""
+"""What the declared resources of every group share: the patterns of their references."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated, TypeVar
 
-from pydantic import ConfigDict, Field
-
-from firebreak.model import Resource, Workload
+from firebreak.declarations import ResourceT, of_kind
+from firebreak.model import Workload
 from providers.azure.ids import GROUP, GUID, NAME, same
 
-__all__ = ["GUID", "Declared", "Sha256", "arm_id", "declared", "of_kind"]
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ResourceT = TypeVar("ResourceT", bound=Resource)
-
-
-class Declared(Resource):
-    """A resource whose fields are all known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+__all__ = ["GUID", "arm_id", "declared"]
 
 
 def arm_id(provider_type: str, *, name: str = NAME) -> str:
@@ -38,17 +26,6 @@ def arm_id(provider_type: str, *, name: str = NAME) -> str:
 
 def _any_case(word: str) -> str:
     return f"(?i:{re.escape(word)})"
-
-
-def of_kind(resources: Iterable[Resource], wanted: type[ResourceT]) -> list[ResourceT]:
-    """Select the resources of one class, typed again: a trip through Temporal leaves plain Resources."""
-    kinds = wanted.model_fields["kind"].annotation
-    names = getattr(kinds, "__args__", ())
-    return [
-        each if isinstance(each, wanted) else wanted.model_validate(each.model_dump())
-        for each in resources
-        if each.kind in names
-    ]
 
 
 def declared(workload: Workload, wanted: type[ResourceT], ref: str) -> ResourceT | None:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from firebreak.declarations import Declared
 from firebreak.model import Resource
-from providers.azure.resources.declared import GUID, Declared, arm_id
+from providers.azure.resources.declared import GUID, arm_id
 
 _WORKSPACE = arm_id("Microsoft.OperationalInsights/workspaces")
 

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from firebreak.declarations import Declared
 from firebreak.model import Resource
-from providers.azure.resources.declared import GUID, Declared, arm_id
+from providers.azure.resources.declared import GUID, arm_id
 
 ObjectId = Annotated[str, Field(pattern=rf"^{GUID}$")]
 OptionalId = Annotated[str, Field(pattern=rf"^(?:{GUID})?$")]

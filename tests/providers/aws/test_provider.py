@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from drills.sandbox.aws.sample.clients import Admin
+from firebreak.declarations import Declared, of_kind
 from firebreak.errors import PermanentCloudError
 from firebreak.inventory import load
 from firebreak.measure import Measure, Scope, measures
@@ -16,7 +17,7 @@ from firebreak.model import Cloud, JsonObject, Phase, Workload
 from providers.aws import PROVIDER
 from providers.aws.documents import compact
 from providers.aws.permissions import POLICY_LIMIT, pack, principal_of
-from providers.aws.resources import KINDS, Declared, declared, of_kind
+from providers.aws.resources import KINDS, declared
 
 ACCOUNT, REGION = "222222222222", "eu-central-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/agent"
