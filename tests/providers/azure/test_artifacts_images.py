@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -84,6 +86,34 @@ def test_images_are_locked_proved_and_released(world: Any) -> None:
     assert set(registry.images.tags()) == {"old", "prod"}
     assert len(registry.images.manifests()) == 2
     registry.push("prod", "new")
+
+
+def at_once(*steps: Step) -> list[Any]:
+    """Apply at the same moment: a worker that was given up and its successor, or two workloads."""
+    with ThreadPoolExecutor(len(steps)) as pool:
+        together = Barrier(len(steps))
+
+        def apply(step: Step) -> Any:
+            together.wait()
+            return step.apply()
+
+        return [each.result() for each in [pool.submit(apply, step) for step in steps]]
+
+
+@pytest.mark.parametrize("owners", [("agent", "agent"), ("agent", "other")])
+def test_two_executions_at_once_lock_the_same_images(world: Any, owners: tuple[str, str]) -> None:
+    for _ in range(6):
+        registry = Registry(world)
+        steps = [registry.step(world, owner=owner) for owner in owners]
+        before = steps[0].snapshot()
+        changes = at_once(*steps)
+        for step, change in zip(steps, changes, strict=True):
+            findings = step.verify(change)
+            assert holds(findings), [each.observed for each in findings]
+        for step, change in zip(steps, changes, strict=True):
+            assert step.revert(change).holds
+        assert steps[0].snapshot() == before
+        assert set(registry.images.tags()) == {"old", "prod"}
 
 
 def test_what_was_locked_before_stays_locked(world: Any) -> None:
