@@ -22,7 +22,7 @@ from firebreak.model import Cloud, Mode, Phase, Verdict
 from firebreak.notify import channels, commenting
 from firebreak.notify.comments import PLACES
 from firebreak.record import COMMENTED_ALERTS, AlertRef, Trigger, alert_refs
-from firebreak.settings import CommentSettings, Settings
+from firebreak.settings import CommentSettings, Settings, load_settings
 from tests.firebreak.notify.vendors import INCIDENTS, ISSUED, SECRET, WORKSPACE, Vendors, key_file, vendors
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -339,6 +339,18 @@ def test_settings_that_lead_elsewhere_are_refused(
     with pytest.raises(ValidationError, match=words) as caught:
         CommentSettings.model_validate(dump)
     assert SECRET not in "; ".join(each["msg"] for each in caught.value.errors())
+
+
+def test_settings_come_from_the_variables_that_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREBREAK_COMMENTS__PAGERDUTY__TOKEN", SECRET)
+    monkeypatch.setenv("FIREBREAK_COMMENTS__PAGERDUTY__FROM_EMAIL", "firebreak@example.org")
+    monkeypatch.setenv("FIREBREAK_COMMENTS__PAGERDUTY__SOURCES", '["pagerduty-eu"]')
+    monkeypatch.setenv("FIREBREAK_COMMENTS__SCC__PARENT", "organizations/1")
+    monkeypatch.setenv("FIREBREAK_COMMENTS__SCC__SERVICE_ACCOUNT", key_file())
+    settings = load_settings()
+    assert settings.comments.chosen() == ("pagerduty-eu", "scc")
+    assert commenting(settings) is not None
+    assert SECRET not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ class Vendors:
     status: int = 0
     """When set, the answer to everything."""
     location: str = ""
+    away: str = ""
+    """When set, what begins with it answers 503."""
 
     def settings(self, *places: str, **more: Any) -> CommentSettings:
         """Settings that lead here."""
@@ -128,6 +130,8 @@ class Vendors:
         """The document for a request; raises Refused."""
         if self.status:
             raise Refused(self.status, "as told")
+        if self.away and call.path.startswith(self.away):
+            raise Refused(503, "away")
         for method, path, handle in self._routes():
             found = re.fullmatch(path, call.path)
             if found and method == call.method:

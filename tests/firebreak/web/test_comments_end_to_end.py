@@ -65,7 +65,8 @@ class Post:
 
     async def alert(self, source: str, finding: str, workload: Workload) -> dict[str, Any]:
         """Send an alert of that id, as the source sends it."""
-        body = payload(source, ids_of(workload), **{WHERE[source]: finding})
+        values: dict[str, Any] = {WHERE[source]: finding}
+        body = payload(source, ids_of(workload), **values)
         answer = await self.hooks.post(source, sent(senders(self.hooks.keys)[source], body))
         assert answer.status_code == 202, answer.text
         told: dict[str, Any] = answer.json()
@@ -182,7 +183,7 @@ async def test_an_alert_that_joins_is_told_and_so_is_everyone_of_the_release(
         assert (joined["incident_id"], joined["joined"]) == (told["incident_id"], True)
         ended = line(told, f"{workload.id}: contained")
         await post.ended(told)
-        await until(lambda: post.said(second, 5), lambda comments: ended in comments)
+        assert ended in await post.said(second, 5)
         released = await start.release(
             stage.client,
             post.stage.settings,
@@ -194,8 +195,8 @@ async def test_an_alert_that_joins_is_told_and_so_is_everyone_of_the_release(
         handle = stage.client.get_workflow_handle(released.workflow_id)
         await handle.result()
         over = line(told, f"{workload.id}: released")
-        for finding in (first, second):
-            await until(lambda f=finding: post.said(f, 1), lambda comments: over in comments)
+        assert over in await post.said(first, 1)
+        assert over in await post.said(second, 1)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,26 @@ async def test_a_hostile_id_makes_no_request_and_the_run_says_so(
         (note,) = document.notes
     assert note.startswith("an alert could not be commented: pagerduty: the alert's id is not")
     assert vendor.calls == []
+
+
+async def test_a_place_that_comes_back_gets_its_comments_and_the_others_get_theirs_once(
+    stage: Stage, keys: Keys, tmp_path: Path, vendor: Vendors
+) -> None:
+    late, prompt = IDS["splunk"](), IDS["pagerduty"]()
+    vendor.known |= {late, prompt}
+    vendor.away = "/splunk"
+    async with posting(stage, keys, tmp_path, vendor) as post:
+        workload = post.hooks.workload()
+        told = await post.alert("splunk", late, workload)
+        await post.alert("pagerduty", prompt, workload)
+        gates = {line(told, text) for text in GATES}
+        await until(lambda: post.said(prompt, 1), gates.issubset)
+        vendor.away = ""
+        document = await post.ended(told)
+        await until(lambda: post.said(late, 1), gates.issubset)
+    assert document.verdict is Verdict.CONTAINED
+    assert len(set(vendor.comments[prompt])) == len(vendor.comments[prompt])
+    assert len(set(vendor.comments[late])) == len(vendor.comments[late])
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
