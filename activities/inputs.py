@@ -9,6 +9,7 @@ from firebreak.model import Cloud, FrozenModel, Mode, Phase, Stored, Verdict
 from firebreak.record import (
     AlertRef,
     PlannedStep,
+    Question,
     Received,
     ReleaseInput,
     RunFacts,
@@ -120,3 +121,5 @@ class Page(FrozenModel):
     """The run's own time; pages of 0.1 do not carry it."""
     alerts: tuple[AlertRef, ...] = ()
     """The alerts that the run is about, to be commented where their source allows."""
+    question: Question | None = None
+    """What is asked, where people have to decide."""

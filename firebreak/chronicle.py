@@ -48,7 +48,7 @@ def decided(number: int, decision: Decision) -> CustodyEvent:
         action=Action.DECIDED,
         actor=Actor(who=decision.by, human=True),
         at=decision.decided_at,
-        authorisation=decision.kind,
+        authorisation=f"{decision.kind} by {decision.via}" if decision.via else decision.kind,
         summary=f"{decision.kind}: {decision.reason}{refused}",
     )
 

@@ -19,6 +19,7 @@ from firebreak.settings import Settings
 
 REDACTED = "[redacted]"
 _QUIET = (
+    "apprise",
     "azure",
     "temporalio",
     "botocore",
@@ -31,7 +32,7 @@ _QUIET = (
     "asyncio",
     "securesystemslib",
 )
-"""Libraries that are heard from WARNING on; botocore's debug records show request headers and bodies."""
+"""Libraries that are heard from WARNING on; debug records of botocore and Apprise show what is sent."""
 
 _SECRET_NAME = re.compile(
     r"secret|token|passw(?:or)?d|passphrase|authorization|credential|cookie"
@@ -52,6 +53,7 @@ _SECRET_VALUE = re.compile(
             # long run of it. Digests are told apart: hex has no upper and lower case together.
             rf"{_START}{_MIXED}[A-Za-z0-9/+]{{40}}(?![A-Za-z0-9/+=])",
             rf"{_START}{_MIXED}[A-Za-z0-9/+]{{100,}}={{0,2}}",
+            r"(?<=/answer/)[A-Za-z0-9._-]{16,}",  # what a signed link is worth (firebreak/links.py)
         )
     ),
     re.DOTALL,

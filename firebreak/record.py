@@ -81,6 +81,27 @@ class Decision(FrozenModel):
     refused: str = ""
     """Why the run did not accept it, where it did not."""
     phase: Phase | None = None
+    via: Literal["", "signed link"] = ""
+    """How it was given, where that has to be told."""
+    question: AwareDatetime | None = None
+    """When the one question was asked that it may answer; None answers whatever is asked."""
+
+
+class Question(FrozenModel):
+    """What a run asks people, by reference: enough to let one person answer exactly this."""
+
+    workflow_id: str
+    run_id: str
+    kind: Literal["approval", "decision"]
+    requested_by: str
+    """Who asked for the run."""
+    asked_at: AwareDatetime
+    until: AwareDatetime | None = None
+
+    @property
+    def of_release(self) -> bool:
+        """Whether a release asks, and not a containment."""
+        return self.workflow_id.startswith("release-")
 
 
 class RunRef(FrozenModel):
@@ -387,6 +408,12 @@ def seconds_between(start: datetime, end: datetime) -> float:
 def same_person(one: str, other: str) -> bool:
     """Whether two names are spellings of one."""
     return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+
+
+def answered_once(decisions: Iterable[Decision], by: str, question: datetime) -> bool:
+    """Whether a person has answered that question in a way that works once."""
+    own = (made for made in decisions if made.question == question and not made.refused)
+    return any(same_person(made.by, by) for made in own)
 
 
 def needs_approval(plan: Plan, trigger: Trigger) -> bool:

@@ -132,7 +132,8 @@ class ConsoleSettings(_Section):
     """Who may log in, and by which rules."""
 
     public_url: str = ""
-    """Where people reach the console, ``https://firebreak.example.org``."""
+    """Where people reach the console, ``https://firebreak.example.org``; also given to the workflow worker,
+    it stands in messages that ask for a decision."""
     oidc: OidcSettings | None = None
     session_key: SecretStr = SecretStr("")
     """At least 32 characters; signs session cookies. Made anew with every start when empty."""
@@ -148,8 +149,34 @@ class ConsoleSettings(_Section):
     """Public keys (PEM) that the console verifies packages with; it then needs to read the evidence store."""
     drill_evidence_keys: tuple[Path, ...] = ()
     """The same for the packages of drills, which have a key of their own."""
+    live_streams: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Live pages at one time and process; further ones load themselves again every few seconds."""
     audit_log: Path | None = None
     """Where every authenticated request is written to, a JSON line each; None for the process's log alone."""
+
+
+class LinkedPerson(_Section):
+    """Somebody who may decide by signed link."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=128)]
+    """The identity provider's id of the person, as the rules know it."""
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    """As their login names them (``FIREBREAK_CONSOLE__OIDC__NAME_CLAIM``): one person has one name."""
+    roles: tuple[str, ...]
+    """Firebreak's roles; what they permit is asked of the rules when a link is used."""
+    url: SecretStr
+    """Apprise URL that reaches this person and nobody else."""
+
+
+class LinkSettings(_Section):
+    """Links by which one named person answers one question without logging in."""
+
+    people: tuple[LinkedPerson, ...] = ()
+    """Empty for no links. The workflow worker sends them, the web process takes them: give both the same."""
+    secrets: tuple[SecretStr, ...] = ()
+    """At least 32 characters each. The first signs, all of them are taken; put a new one first."""
+    life_minutes: Annotated[float, Field(gt=0, le=1440)] = 60.0
+    """A link ends then, and never after the question that it answers."""
 
 
 class SentinelSettings(_Section):
@@ -336,6 +363,7 @@ class Settings(BaseSettings):
     guard: GuardSettings = GuardSettings()
     console: ConsoleSettings = ConsoleSettings()
     notify: NotifySettings = NotifySettings()
+    links: LinkSettings = LinkSettings()
     siem: SiemSettings = SiemSettings()
     comments: CommentSettings = CommentSettings()
     worker: WorkerSettings = WorkerSettings()

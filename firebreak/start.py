@@ -168,7 +168,11 @@ async def decide(client: Client, incident_id: str, decision: Decision) -> Decisi
 
     A refused decision is recorded on the run as well, since Temporal itself keeps no trace of it.
     """
-    handle = await _deciding(client, incident_id, decision)
+    return await hand_over(await _deciding(client, incident_id, decision), incident_id, decision)
+
+
+async def hand_over(handle: WorkflowHandle[Any, Any], incident_id: str, decision: Decision) -> Decision:
+    """Hand a decision to exactly this run; raises GuardError when it does not accept it."""
     try:
         made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
     except WorkflowUpdateFailedError as error:
@@ -279,7 +283,7 @@ async def _runs(handle: WorkflowHandle[Any, Any]) -> bool:
     return description.status is WorkflowExecutionStatus.RUNNING
 
 
-async def _keep_refused(handle: WorkflowHandle[Any, Ended], decision: Decision) -> None:
+async def _keep_refused(handle: WorkflowHandle[Any, Any], decision: Decision) -> None:
     try:
         await handle.signal("decision_refused", decision)
     except RPCError as error:

@@ -38,4 +38,4 @@ class Approvable:
     @reject.validator
     def _may_reject(self, decision: Decision) -> None:
         check_kind(decision, "reject")
-        self.decisions.check_awaited("approval")
+        self.decisions.check_awaited("approval", decision)

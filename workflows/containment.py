@@ -114,19 +114,19 @@ class Containment(Approvable):
     @retry.validator
     def _may_retry(self, decision: Decision) -> None:
         check_kind(decision, "retry")
-        self.decisions.check_awaited("decision")
+        self.decisions.check_awaited("decision", decision)
 
     @proceed.validator
     def _may_proceed(self, decision: Decision) -> None:
         check_kind(decision, "proceed")
-        self.decisions.check_awaited("decision")
+        self.decisions.check_awaited("decision", decision)
         if self.facts.awaiting is not None and self.facts.awaiting.phase is None:
             raise refused("nothing was changed yet, so there is nothing to proceed with: retry or stop")
 
     @stop.validator
     def _may_stop(self, decision: Decision) -> None:
         check_kind(decision, "stop")
-        self.decisions.check_stop()
+        self.decisions.check_stop(decision)
 
     async def _contain(self) -> Ended:
         plan = await self._planned()

@@ -9,7 +9,15 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from firebreak.model import Consent, Phase
-    from firebreak.record import Awaiting, Decision, RunFacts, Trigger, same_person
+    from firebreak.record import (
+        Awaiting,
+        Decision,
+        Question,
+        RunFacts,
+        Trigger,
+        answered_once,
+        same_person,
+    )
 
 from workflows.failures import refused
 from workflows.oncall import OnCall
@@ -44,24 +52,35 @@ class Decisions:
 
     def check_approve(self, decision: Decision) -> None:
         """Another person than the requester and than the first approver has to agree."""
-        self.check_awaited("approval")
+        self.check_awaited("approval", decision)
         if same_person(decision.by, self.trigger.requested_by):
             raise refused(f"{decision.by} asked for this containment and cannot approve it")
         if any(same_person(decision.by, name) for name in self._approvers()):
             raise refused(f"{decision.by} has already approved; another person has to")
 
-    def check_awaited(self, kind: str) -> None:
+    def check_awaited(self, kind: str, decision: Decision) -> None:
         """The run has to wait for such a decision."""
         awaiting = self.facts.awaiting
         if awaiting is None or awaiting.kind != kind:
             raise refused(f"the run does not wait for {'an' if kind == 'approval' else 'a'} {kind}")
+        self._check_question(decision)
 
-    def check_stop(self) -> None:
+    def check_stop(self, decision: Decision) -> None:
         """A run can be stopped between its consent and its end."""
         if self.facts.ended_at is not None:
             raise refused("the run has already ended")
+        self._check_question(decision)
         if self.facts.awaiting is not None and self.facts.awaiting.kind == "approval":
             raise refused("the run waits for approval: reject it instead")
+
+    def _check_question(self, decision: Decision) -> None:
+        """What answers one question answers no other, and answers once."""
+        if decision.question is None:
+            return
+        if self.facts.awaiting is None or self.facts.awaiting.since != decision.question:
+            raise refused("the question that this answers is not asked any more")
+        if answered_once(self.facts.decisions, decision.by, decision.question):
+            raise refused(f"{decision.by} has already answered this question by {decision.via}")
 
     async def approval(self, consent: Consent, cleared: Callable[[], bool]) -> bool:
         """Whether enough people agreed in time, or a further alert cleared it.
@@ -103,7 +122,18 @@ class Decisions:
         self.facts.awaiting = Awaiting.model_validate(
             {"kind": kind, "phase": phase, "reason": reason, "since": workflow.now(), "until": until}
         )
-        self.oncall.page("decision_needed", reason)
+        self.oncall.page("decision_needed", reason, question=self._question(self.facts.awaiting))
+
+    def _question(self, awaiting: Awaiting) -> Question:
+        info = workflow.info()
+        return Question(
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            kind=awaiting.kind,
+            requested_by=self.trigger.requested_by,
+            asked_at=awaiting.since,
+            until=awaiting.until,
+        )
 
     def _approvers(self) -> set[str]:
         return {d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused}

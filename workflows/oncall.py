@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.inputs import Page
     from activities.notify import NotifyActivities
     from firebreak.model import CONTAINMENT_TARGET, Phase, Verdict
-    from firebreak.record import COMMENTED_ALERTS, AlertRef, RunFacts, alert_refs
+    from firebreak.record import COMMENTED_ALERTS, AlertRef, Question, RunFacts, alert_refs
 
 from workflows.failures import message
 from workflows.options import PAGING, RETRY
@@ -43,7 +43,13 @@ class OnCall:
         self.news = False
 
     def page(
-        self, kind: str, text: str, *, phase: Phase | None = None, verdict: Verdict | None = None
+        self,
+        kind: str,
+        text: str,
+        *,
+        phase: Phase | None = None,
+        verdict: Verdict | None = None,
+        question: Question | None = None,
     ) -> None:
         """Send a page in the background."""
         page = Page(
@@ -57,6 +63,7 @@ class OnCall:
             mode=self.facts.mode,
             at=workflow.now(),
             alerts=self._alerts(),
+            question=question,
         )
         self.pages.append(asyncio.create_task(self._deliver(page)))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from activities.notify import Channel, Commenting, LogChannel
-from firebreak.settings import NotifySettings, Settings, SiemSettings
+from firebreak.settings import Settings, SiemSettings
 
 
 def channels(settings: Settings) -> tuple[Channel, ...]:
     """Every channel of the settings, the log first; raises SettingsError for one that cannot be used."""
-    return (LogChannel(), *_people(settings.notify), *_siem(settings.siem))
+    return (LogChannel(), *_shared(settings), *_personal(settings), *_siem(settings.siem))
 
 
 def commenting(settings: Settings) -> Commenting | None:
@@ -20,17 +20,26 @@ def commenting(settings: Settings) -> Commenting | None:
     return Comments(settings)
 
 
-def _people(settings: NotifySettings) -> list[Channel]:
+def _shared(settings: Settings) -> list[Channel]:
     found: list[Channel] = []
-    if settings.pagerduty_key.get_secret_value():
+    notify, console = settings.notify, settings.console.public_url
+    if notify.pagerduty_key.get_secret_value():
         from firebreak.notify.pagerduty import PagerDuty  # noqa: PLC0415 - only where it is used
 
-        found.append(PagerDuty(settings))
-    if settings.urls:
+        found.append(PagerDuty(notify, console))
+    if notify.urls:
         from firebreak.notify.fanout import fan_out  # noqa: PLC0415 - loads over a hundred plugins
 
-        found += fan_out(settings)
+        found += fan_out(notify, console)
     return found
+
+
+def _personal(settings: Settings) -> list[Channel]:
+    if not settings.links.people:
+        return []
+    from firebreak.notify.personal import personal  # noqa: PLC0415 - only where it is used
+
+    return [*personal(settings)]
 
 
 def _siem(settings: SiemSettings) -> list[Channel]:

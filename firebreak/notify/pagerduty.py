@@ -13,6 +13,7 @@ from activities.inputs import Page
 from firebreak.errors import NotDeliveredError
 from firebreak.model import JsonObject, Verdict
 from firebreak.notify.http import client
+from firebreak.notify.place import incident_at
 from firebreak.settings import NotifySettings
 
 Action = Literal["trigger", "acknowledge", "resolve"]
@@ -30,8 +31,9 @@ class PagerDuty:
 
     name = "pagerduty"
 
-    def __init__(self, settings: NotifySettings) -> None:
+    def __init__(self, settings: NotifySettings, console: str = "") -> None:
         self._settings = settings
+        self._console = console
 
     async def deliver(self, page: Page) -> None:
         """Send one event; a gate that was passed is no news for a pager."""
@@ -60,6 +62,8 @@ class PagerDuty:
                 "component": page.incident_id,
                 "class": page.kind,
             }
+            place = incident_at(self._console, page)
+            event |= {"links": [{"href": place, "text": "Decide in the console"}]} if place else {}
         return event
 
 

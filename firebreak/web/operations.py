@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from firebreak import start
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import FirebreakError, ForbiddenError, NotFoundError, UsageError
+from firebreak.links import Link
 from firebreak.model import FrozenModel, Mode, Verdict, Workload
 from firebreak.planning import Preview
 from firebreak.policy.rules import Action, Person, Rules
@@ -122,16 +123,37 @@ class Operations:
         )
         return await start.preview(self.services.temporal, self.services.settings, workload, trigger)
 
-    async def decide(self, person: Person, incident_id: str, kind: str, reason: str) -> Decision:
-        """Decide in the person's name; raises GuardError where rules or run do not accept it."""
+    async def decide(
+        self, person: Person, incident_id: str, kind: str, reason: str, link: Link | None = None
+    ) -> Decision:
+        """Decide in the person's name; raises GuardError where rules or run do not accept it.
+
+        With a link, its one question of its one run is answered and nothing else.
+        """
         if kind not in KINDS:
             raise UsageError(f"{kind} is no decision", remedy=f"use one of {', '.join(sorted(KINDS))}")
-        document = await self._awaiting(person, incident_id)
+        if link:
+            document = await self.asked(person, link)
+        else:
+            document = await self._awaiting(person, incident_id)
         workload = self.workload(person, document.workload_id)
-        action = Action.APPROVE_RELEASE if _is_release(document) and kind == "approve" else KINDS[kind]
+        action = Action.APPROVE_RELEASE if is_release(document) and kind == "approve" else KINDS[kind]
         self._permit(person, action, workload, mode=document.mode, requested_by=document.requested_by)
         decision = Decision.model_validate({"by": person.name, "reason": reason, "kind": kind})
-        return await start.decide(self.services.temporal, incident_id, decision)
+        if link is None:
+            return await start.decide(self.services.temporal, incident_id, decision)
+        return await start.hand_over(self._run_of(link), incident_id, by_link(decision, link))
+
+    async def asked(self, person: Person, link: Link) -> RunStatus:
+        """The document of the run that a link is about; NotFoundError where the person may not see it."""
+        try:
+            document = await self._ask(self._run_of(link), link.run_id)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise NotFoundError(f"there is no run of {link.incident_id} any more") from error
+        self.workload(person, document.workload_id)
+        return document
 
     async def request_release(self, person: Person, incident_id: str, reason: str) -> Started:
         """Ask for a release, which then waits for another person."""
@@ -146,6 +168,9 @@ class Operations:
         """Raise ForbiddenError unless the person may read a run's evidence."""
         workload = self.workload(person, document.workload_id)
         self._permit(person, Action.READ_EVIDENCE, workload, mode=document.mode)
+
+    def _run_of(self, link: Link) -> WorkflowHandle[Any, Any]:
+        return self.services.temporal.get_workflow_handle(link.workflow_id, run_id=link.run_id)
 
     async def _awaiting(self, person: Person, incident_id: str) -> RunStatus:
         """The release of the incident where one waits for a person, or else the containment."""
@@ -228,11 +253,17 @@ class Operations:
         ).allowed
 
 
+def by_link(decision: Decision, link: Link) -> Decision:
+    """A decision that says how it was given, and which one question it answers."""
+    return decision.model_copy(update={"via": "signed link", "question": link.asked_at})
+
+
 def _why(because: Sequence[str]) -> str:
     return f" ({', '.join(because)})" if because else ""
 
 
-def _is_release(document: RunStatus) -> bool:
+def is_release(document: RunStatus) -> bool:
+    """Whether a release tells of itself, and not a containment."""
     return document.workflow_id.startswith("release-")
 
 

@@ -6,10 +6,11 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +23,14 @@ CERTIFICATE = "firebreak.client_certificate"
 """The key of the ASGI scope under which a client's certificate is found, as DER."""
 DRAINING_SECONDS = 10
 """Requests under way may end; longer than making one alert durable may take."""
+
+
+Leaving = Callable[[], Coroutine[Any, Any, None]]
+"""Ends answers that never end by themselves."""
+
+
+async def _nothing_to_leave() -> None:
+    """An application without such answers."""
 
 
 class PeerCertificate(H11Protocol):
@@ -39,6 +48,11 @@ class PeerCertificate(H11Protocol):
 class _Server(uvicorn.Server):
     """Ends with its work done; uvicorn itself raises the signal again, so that a stop looks like a crash."""
 
+    def __init__(self, config: uvicorn.Config, leaving: Leaving) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+        self._left: asyncio.Task[None] | None = None
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first SIGTERM or SIGINT."""
@@ -48,7 +62,9 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
+        """Take nothing new, and end what would go on for as long as somebody looks."""
         self.should_exit = True
+        self._left = asyncio.create_task(self._leaving())
 
 
 async def _with_certificate(
@@ -89,9 +105,13 @@ def listening(settings: WebSettings) -> socket.socket:
 
 
 async def serve(
-    app: ASGIApp, settings: WebSettings, at: socket.socket, told: Callable[[str], None] = lambda _: None
+    app: ASGIApp,
+    settings: WebSettings,
+    at: socket.socket,
+    told: Callable[[str], None] = lambda _: None,
+    leaving: Leaving = _nothing_to_leave,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered first."""
+    """Serve until SIGTERM or SIGINT; requests under way are answered first, after ``leaving``."""
     config = uvicorn.Config(
         app,
         http=PeerCertificate,
@@ -107,7 +127,7 @@ async def serve(
         ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_client_ca else ssl.CERT_NONE,
     )
     told(url(settings, at))
-    await _Server(config).serve(sockets=[at])
+    await _Server(config, leaving).serve(sockets=[at])
 
 
 def url(settings: WebSettings, at: socket.socket) -> str:

@@ -76,6 +76,13 @@ def test_a_decision_without_a_time_is_never_recorded() -> None:
         chronicle.decided(1, Decision(by="riley", reason="hurry", kind="approve"))
 
 
+def test_a_decision_by_signed_link_says_so_where_no_reason_can_pretend_it() -> None:
+    made = Decision(by="sam", reason="by signed link", kind="approve", decided_at=AT)
+    assert chronicle.decided(1, made).authorisation == "approve"
+    linked = made.model_copy(update={"via": "signed link"})
+    assert chronicle.decided(1, linked).authorisation == "approve by signed link"
+
+
 def test_the_evidence_id_is_the_path_inside_the_bag() -> None:
     stored = Stored(uri="s3://b/INC-1/data/phases/1/x/data/y.json", version_id="", sha256="", size=0)
     assert chronicle.evidence_id(stored) == "phases/1/x/data/y.json"

@@ -132,6 +132,7 @@ def test_what_looks_like_a_secret_is_replaced_wherever_it_stands(secret: str, pl
         "https://s3/x?X-Amz-Security-Token=hunter2&X-Amz-Expires=60",
         "https://s3/x?X-Amz-Signature=hunter2",
         "api_key='hunter2'",
+        "https://firebreak.example.org/answer/.eJw9hunter2hunter2.aB-_c",
     ],
 )
 def test_secrets_named_in_free_text_are_replaced(text: str) -> None:

@@ -1,7 +1,7 @@
 """Server-sent events: what has changed, to everybody who looks, from one poller.
 
 WHATWG HTML, "Server-sent events". A stream ends with the event ``ended``, so that the browser does not
-connect again.
+connect again; without it where this process ends, so that it does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 
 from firebreak.web.console import render
 from firebreak.web.console.incident import Incident
@@ -22,7 +22,7 @@ from firebreak.web.console.watch import News, SeenT, Watch
 ALL = "all"
 """The one list of incidents."""
 BEAT = ": still here\n\n"
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+LEAVING = ": this process ends, connect again\n\n"
 Known = Annotated[str, Query(alias="seen", max_length=64)]
 """The fingerprint of the page: what it shows already is not sent again."""
 
@@ -30,16 +30,16 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/incidents/{incident_id}/events")
-async def incident(visit: Visiting, incident_id: IncidentPath, seen: Known = "") -> StreamingResponse:
+async def incident(visit: Visiting, incident_id: IncidentPath, seen: Known = "") -> Response:
     """The changes of one incident, until its run has ended."""
     await visit.console.operations.status(visit.person, incident_id)  # may they see it?
-    return _stream(_of_incident(visit, incident_id, seen))
+    return visit.console.streams.answer(_of_incident(visit, incident_id, seen))
 
 
 @router.get("/events")
-async def incidents(visit: Visiting, seen: Known = "") -> StreamingResponse:
+async def incidents(visit: Visiting, seen: Known = "") -> Response:
     """The changes of the list of incidents."""
-    return _stream(_of_list(visit, seen))
+    return visit.console.streams.answer(_of_list(visit, seen))
 
 
 def event(name: str, data: str) -> str:
@@ -64,7 +64,7 @@ async def _of_incident(visit: Visit, incident_id: str, seen: str) -> AsyncIterat
                 yield BEAT
             if news.last:
                 break
-    yield _farewell(visit)
+    yield _farewell(visit, watch)
 
 
 async def _of_list(visit: Visit, seen: str) -> AsyncIterator[str]:
@@ -77,19 +77,21 @@ async def _of_list(visit: Visit, seen: str) -> AsyncIterator[str]:
             if news.seen is not None and news.seen.fingerprint != seen:
                 yield event("rows", await _list(visit, news.seen))
             seen = ""
-    yield _farewell(visit)
+    yield _farewell(visit, watch)
 
 
 async def _told(visit: Visit, watch: Watch[SeenT]) -> AsyncIterator[News[SeenT] | None]:
-    """News until the session has run out; None to show that the connection lives."""
+    """News until the session or this process ends; None to show that the connection lives."""
     number = 0
-    while visit.still_there():
+    while visit.still_there() and not watch.closed:
         news = await watch.after(number)
         yield news
         number = news.number if news is not None else number
 
 
-def _farewell(visit: Visit) -> str:
+def _farewell(visit: Visit, watch: Watch[SeenT]) -> str:
+    if watch.closed:
+        return LEAVING
     gone = "" if visit.still_there() else event("stale", render.part("stale", since=None, session_over=True))
     return gone + event("ended", "")
 
@@ -109,7 +111,3 @@ def _changed(sections: dict[str, str], sent: dict[str, str]) -> Iterable[tuple[s
 
 async def _list(visit: Visit, listing: Listing) -> str:
     return render.part("rows", rows=await rows(visit, listing))
-
-
-def _stream(told: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(told, media_type="text/event-stream", headers=HEADERS)

@@ -55,9 +55,9 @@ async def act(visit: Sending, incident_id: IncidentPath, kind: str, reason: Text
 
     async def done() -> str:
         if kind == "release":
-            await operations.request_release(visit.person, incident_id, _reason(reason))
+            await operations.request_release(visit.person, incident_id, reason_of(reason))
         else:
-            await operations.decide(visit.person, incident_id, kind, _reason(reason))
+            await operations.decide(visit.person, incident_id, kind, reason_of(reason))
         return f"/incidents/{incident_id}"
 
     return await _done(visit, done, lambda: _question(visit, incident_id, kind), reason)
@@ -79,7 +79,7 @@ async def contain(
         if mode not in list(Mode):
             raise UsageError(f"{mode!r} is no mode", remedy="choose live or drill")
         started = await visit.console.operations.contain(
-            visit.person, workload_id, _reason(reason), Mode(mode)
+            visit.person, workload_id, reason_of(reason), Mode(mode)
         )
         return f"/incidents/{started.incident_id}?waited=0"
 
@@ -145,7 +145,7 @@ async def _containment(visit: Visit, workload_id: str) -> Question:
     )
 
 
-def _reason(text: str) -> str:
+def reason_of(text: str) -> str:
     """A reason that a run accepts; raises UsageError for none."""
     try:
         return _REASON.validate_python(text.strip())

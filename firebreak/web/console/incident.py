@@ -12,6 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak import start
 from firebreak.measure import now
+from firebreak.model import Verdict
 from firebreak.policy.rules import Action, Person
 from firebreak.reading import Clock, open_phases
 from firebreak.record import Ended, RunStatus
@@ -25,7 +26,7 @@ from firebreak.web.operations import Operations
 from firebreak.web.services import Services
 from workflows.containment import Containment
 
-SHARED = ("head", "said", "clock", "todo", "phases", "graph", "timeline", "people")
+SHARED = ("head", "said", "clock", "todo", "phases", "graph", "timeline", "people", "later")
 """The sections that are the same for everybody who may see the incident, by the names of their events.
 
 ``open``, ``error`` and ``message`` are the browser's own events.
@@ -49,6 +50,11 @@ class Incident:
     def over(self) -> bool:
         """Whether neither the containment nor a release goes on."""
         return self.containment.finished and (self.release is None or self.release.finished)
+
+    @property
+    def released(self) -> bool:
+        """Whether the workload was given back, after which nothing follows."""
+        return self.release is not None and self.release.verdict is Verdict.RELEASED
 
     @property
     def current(self) -> RunStatus:
@@ -76,6 +82,7 @@ class Incident:
             "graph": graph(run),
             "happenings": happenings(run, self.release),
             "said": one_line(self.current),
+            "later": self.fingerprint if self.over and not self.released else "",
         }
 
 

@@ -13,11 +13,13 @@ from starlette.staticfiles import StaticFiles
 from temporalio.service import RPCError
 
 from firebreak.errors import FirebreakError
+from firebreak.links import Links
 from firebreak.web.api import answers
-from firebreak.web.console import events, evidence, forms, pages, problems
+from firebreak.web.console import answer, events, evidence, forms, pages, problems
 from firebreak.web.console.examine import Examiner
 from firebreak.web.console.incident import asking
 from firebreak.web.console.listing import listing
+from firebreak.web.console.streams import Streams
 from firebreak.web.console.visit import Console
 from firebreak.web.console.watch import Watches
 from firebreak.web.identity.login import Door
@@ -48,8 +50,10 @@ def install(app: FastAPI, services: Services, operations: Operations, door: Door
         incidents=Watches(lambda incident_id: asking(services, incident_id)),
         listing=Watches(lambda _: listing(operations), LIST_SECONDS),
         examiner=Examiner(services.settings),
+        links=Links.open(services.settings),
+        streams=Streams(services.settings.console.live_streams),
     )
-    for each in (pages.router, forms.router, evidence.router, events.router):
+    for each in (pages.router, forms.router, evidence.router, events.router, answer.router):
         app.include_router(each)
     app.mount("/static", Files(packages=[("firebreak.web.console", "static")]), name="static")
     app.add_exception_handler(FirebreakError, _ours)

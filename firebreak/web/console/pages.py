@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from firebreak.errors import NotFoundError
 from firebreak.policy.rules import Action
@@ -77,6 +77,26 @@ async def incident(
         run=found.containment,
         sections={**found.sections, **own(visit, found)},
         seen=found.fingerprint,
+    )
+
+
+@router.get("/incidents/{incident_id}/later")
+async def later(
+    request: Request,
+    console: Annotated[Console, Depends(console_of)],
+    incident_id: IncidentPath,
+    seen: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """Whether something has followed the end that a page shows: a release, or the end of the session.
+
+    The page is then loaded again (htmx 2 reference, "HX-Refresh"), which makes it live again.
+    """
+    session = console.guard.session(request)
+    if session is None:
+        return HTMLResponse(render.part("stale", since=None, session_over=True))
+    found = await look(Visit(request, console, session), incident_id)
+    return (
+        Response(status_code=204) if found.fingerprint == seen else Response(headers={"HX-Refresh": "true"})
     )
 
 

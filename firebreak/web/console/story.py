@@ -103,7 +103,8 @@ def decided(decision: Decision) -> str:
     """A decision in one line."""
     about = f" on {Phase(decision.phase).title}" if decision.phase else ""
     refused = f" (not accepted: {decision.refused})" if decision.refused else ""
-    return f"{decision.by}: {decision.kind}{about}, “{decision.reason}”{refused}"
+    how = f" by {decision.via}" if decision.via else ""
+    return f"{decision.by}: {decision.kind}{about}{how}, “{decision.reason}”{refused}"
 
 
 def _awaited(status: RunStatus) -> Iterator[OpenPoint]:

@@ -9,11 +9,13 @@ from typing import Annotated
 from fastapi import Depends, Form, Path, Request
 from fastapi.responses import HTMLResponse
 
+from firebreak.links import Links
 from firebreak.policy.rules import Person
 from firebreak.web.console import render
 from firebreak.web.console.examine import Examiner
 from firebreak.web.console.incident import Incident
 from firebreak.web.console.listing import Listing
+from firebreak.web.console.streams import Streams
 from firebreak.web.console.watch import Watches
 from firebreak.web.identity.guard import Guard
 from firebreak.web.identity.login import Door
@@ -38,6 +40,13 @@ class Console:
     incidents: Watches[Incident]
     listing: Watches[Listing]
     examiner: Examiner
+    links: Links
+    streams: Streams
+
+    async def close(self) -> None:
+        """End every live page, because the process ends; browsers then connect to the next one."""
+        await self.incidents.close()
+        await self.listing.close()
 
     @property
     def guard(self) -> Guard:
@@ -60,7 +69,14 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **context: object) -> HTMLResponse:
         """A page for this person, whose forms only they can send."""
-        return render.page(template, status, person=self.person, csrf=self.session.csrf, **context)
+        return render.page(
+            template,
+            status,
+            person=self.person,
+            csrf=self.session.csrf,
+            live=not self.console.streams.full,
+            **context,
+        )
 
     def still_there(self) -> bool:
         """Whether the session has not run out since."""

@@ -58,6 +58,8 @@ class Watch(Generic[SeenT]):
 
     def __init__(self, ask: Ask[SeenT], period: float) -> None:
         self.viewers = 0
+        self.closed = False
+        """Whether those who look are asked to go."""
         self._ask = ask
         self._period = period
         self._changed = asyncio.Condition()
@@ -68,13 +70,23 @@ class Watch(Generic[SeenT]):
         """News with a higher number; None where there were none for a while."""
         try:
             async with asyncio.timeout(patience), self._changed:
-                await self._changed.wait_for(lambda: self._news.number > number or self._task.done())
+                await self._changed.wait_for(lambda: self._ready(number))
         except TimeoutError:
             return None
         if self._news.number <= number:
-            self._task.result()  # a poller ends early only by an error, which belongs to those who look
+            if self._task.done():
+                self._task.result()  # a poller ends early only by an error, which belongs to those who look
             return None
         return self._news
+
+    async def close(self) -> None:
+        """Let everybody who looks go at once."""
+        self.closed = True
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _ready(self, number: int) -> bool:
+        return self._news.number > number or self._task.done() or self.closed
 
     def end(self) -> None:
         """Stop asking."""
@@ -112,6 +124,7 @@ class Watches(Generic[SeenT]):
 
     def __init__(self, ask_about: Callable[[str], Ask[SeenT]], period: float = PERIOD_SECONDS) -> None:
         self.open: dict[str, Watch[SeenT]] = {}
+        self.closed = False
         self._ask_about = ask_about
         self._period = period
 
@@ -121,6 +134,7 @@ class Watches(Generic[SeenT]):
         watch = self.open.get(name)
         if watch is None:
             watch = self.open[name] = Watch(self._ask_about(name), self._period)
+            watch.closed = self.closed
         watch.viewers += 1
         try:
             yield watch
@@ -129,3 +143,9 @@ class Watches(Generic[SeenT]):
             if not watch.viewers:
                 del self.open[name]
                 watch.end()
+
+    async def close(self) -> None:
+        """Let everybody go, and whoever still comes."""
+        self.closed = True
+        for watch in tuple(self.open.values()):
+            await watch.close()

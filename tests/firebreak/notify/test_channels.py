@@ -57,6 +57,21 @@ async def test_a_decision_needed_opens_an_alert_of_the_incident(pager: Receiver)
     assert event["payload"]["summary"] == "INC-1: phase 1 is not proved"
 
 
+async def test_shared_channels_say_where_to_decide_and_carry_no_link_that_decides(pager: Receiver) -> None:
+    console = {"console": {"public_url": "https://firebreak.example.org/"}}
+    for chat in (False, True):
+        notify = settings(pager, chat=chat)
+        _, channel = channels(Settings.model_validate({"notify": notify, **console}))
+        for kind in ("decision_needed", "breach"):
+            await channel.deliver(page(kind))
+    place = "https://firebreak.example.org/incidents/INC-1"
+    asked, breach, chat_asked, chat_breach = pager.messages
+    assert asked["links"] == [{"href": place, "text": "Decide in the console"}]
+    assert "links" not in breach
+    assert chat_asked["message"] == f"phase 1 is not proved\n{place}"
+    assert chat_breach["message"] == "phase 1 is not proved"
+
+
 async def test_a_long_message_is_cut_to_what_pagerduty_takes(pager: Receiver) -> None:
     await the_other(settings(pager)).deliver(page(message="x" * 5000))
     assert len(pager.messages[0]["payload"]["summary"]) == SUMMARY_LENGTH

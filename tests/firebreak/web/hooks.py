@@ -16,10 +16,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak import start
+from firebreak.inventoryfile import InventoryFile
 from firebreak.model import Workload
 from firebreak.settings import Settings, WebSettings
 from firebreak.web.app import create_app
-from firebreak.web.services import InventoryFile, Services
+from firebreak.web.services import Services
 from firebreak.web.webhook.configuration import Source, load
 from tests.firebreak.web.senders import AUDIENCE, CALLER, ISSUER, JWKS_URL, TOPIC, Keys, Sent, Sign, moments
 

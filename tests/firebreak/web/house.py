@@ -23,6 +23,7 @@ from starlette.responses import Response
 from temporalio.client import Client
 
 from firebreak import start
+from firebreak.inventoryfile import InventoryFile
 from firebreak.measure import now
 from firebreak.model import Consent, Mode
 from firebreak.policy.rules import Person
@@ -30,7 +31,7 @@ from firebreak.record import RunStatus, Trigger
 from firebreak.settings import ConsoleSettings, Settings, WebSettings
 from firebreak.start import Started
 from firebreak.web.app import create_app
-from firebreak.web.services import InventoryFile, Services
+from firebreak.web.services import Services
 from tests.firebreak.web.hooks import agent
 from tests.workflows.script import Act, Script, standard
 from tests.workflows.scripted import Recording
@@ -200,8 +201,15 @@ class House:
         return await until(lambda: self.status(incident), lambda document: document.finished)
 
 
-def house_on(client: Client, stage: Stage, folder: Path, made: Provider, **console: Any) -> House:
-    """A house whose front door is the provider's."""
+def house_on(
+    client: Client,
+    stage: Stage,
+    folder: Path,
+    made: Provider,
+    sections: dict[str, Any] | None = None,
+    **console: Any,
+) -> House:
+    """A house whose front door is the provider's; ``sections`` are further settings."""
     inventory = folder / "workloads.yaml"
     first = 1000 + 100 * next(HOUSES)  # houses on one server share no workload, and so no run
     workloads = [agent(number) for number in range(first, first + 100)]
@@ -212,6 +220,7 @@ def house_on(client: Client, stage: Stage, folder: Path, made: Provider, **conso
         task_queue=stage.settings.task_queue,
         web=WebSettings(embedded="one_time_logins" in console),
         console=ConsoleSettings.model_validate({"oidc": oidc, **console}),
+        **(sections or {}),
     )
     services = Services(settings, client, InventoryFile(settings))
     names = [str(each["id"]) for each in workloads]

@@ -58,7 +58,14 @@
     const place = document.getElementById("connection");
     if (!place) return;
     place.className = text ? "notice" : "";
-    if (place.textContent !== text) place.textContent = text;
+    if (place.dataset.said === text) return;
+    place.dataset.said = text;
+    place.textContent = text;
+    if (!text) return;
+    const again = document.createElement("a");
+    again.href = location.pathname;
+    again.textContent = "Load the page again";
+    place.append(" ", again);
   };
   let lost = null;
   document.addEventListener("htmx:sseError", () => {
