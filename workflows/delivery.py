@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import (
@@ -31,6 +32,9 @@ TELLING = timedelta(hours=24)
 
 UNRESOLVED = "unresolved_alert"
 """The kind of page of an alert that started nothing."""
+
+HANDED_OVER = "a run that a delivery starts by itself is handed the alert, as the web process does"
+"""The patch of 0.2; under 0.1 such a run had no raw alert in its evidence."""
 
 
 @workflow.defn(name="delivery", failure_exception_types=[ValidationError])
@@ -75,7 +79,7 @@ class Delivery:
 
     async def _started(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
         try:
-            _ = await workflow.start_child_workflow(
+            started = await workflow.start_child_workflow(
                 "containment",
                 containment,
                 id=request.containment_id,
@@ -86,7 +90,17 @@ class Delivery:
             )
         except WorkflowAlreadyStartedError:
             return False
+        if workflow.patched(HANDED_OVER):
+            await self._hand_over(started, containment)
         return True
+
+    async def _hand_over(
+        self, started: workflow.ChildWorkflowHandle[Any, Any], containment: ContainmentInput
+    ) -> None:
+        try:
+            await started.signal("record_alert", containment.trigger)
+        except ApplicationError:  # it was refused and has ended: there is no evidence to add to
+            workflow.logger.info("the containment ended before it was handed the alert")
 
     async def _joined(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
         running = workflow.get_external_workflow_handle(request.containment_id)

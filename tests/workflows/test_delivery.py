@@ -107,6 +107,8 @@ async def test_a_web_process_that_dies_leaves_a_delivery_that_starts_the_run(ski
     await skipping.pass_time(11)
     await skipping.client.get_workflow_handle(name).result()
     assert (await result(skipping, delivery.containment_id)).incident_id == delivery.reference
+    recording = skipping.acting.of(delivery.reference)
+    assert [(each.number, each.received.sha256) for each in recording.kept] == [(1, SHA256)]
     again = await intake.take(skipping.client, skipping.settings, name, delivery, workload)
     assert again.settled is not None
     assert (again.reference, again.settled.joined, again.repeated) == (delivery.reference, False, True)
