@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -47,22 +50,27 @@ class Canary:
         return self.container.blobs.get_blob_client(self.name)
 
     def place(self, holds: Holds) -> None:
-        """Write it, overwrite it, describe it and delete it, as the controls of all attempts; then write it.
+        """Make the controls of all attempts on a blob beside it; then write it, and write it again.
 
-        In a container that is held already it can be written once, and says that.
+        In a container that is held already it can be written once, and says that. It is never deleted here:
+        another execution of this step may be holding it at this moment.
         """
+        controls = CONTROLLED if self._controlled() else HELD_BEFORE
         body = json.dumps({"holds": holds}).encode()
-        held = {_CONTROLS: HELD_BEFORE}
-        try:
-            self.client.upload_blob(body, overwrite=True, metadata=held)
-            self.client.upload_blob(body, overwrite=True, metadata=held)
-            self.client.set_blob_metadata({**held, "firebreak": "control"})
-            self.client.delete_blob()
-        except HttpResponseError as error:
-            if error_code(error) not in IMMUTABLE:
-                raise
-            return
-        self.client.upload_blob(body, overwrite=True, metadata={_CONTROLS: CONTROLLED})
+        with _unless_held():
+            self.client.upload_blob(body, overwrite=True, metadata={_CONTROLS: controls})
+            self.client.upload_blob(body, overwrite=True, metadata={_CONTROLS: controls})
+
+    def _controlled(self) -> bool:
+        """Write, overwrite, describe and delete a blob of this execution alone; True where all worked."""
+        control = self.container.blobs.get_blob_client(f"{OURS}{self.mark}/control-{uuid4().hex[:12]}")
+        with _unless_held():
+            control.upload_blob(b"control", overwrite=True)
+            control.upload_blob(b"control", overwrite=True)
+            control.set_blob_metadata({"firebreak": "control"})
+            control.delete_blob()
+            return True
+        return False
 
     def look(self) -> JsonObject | None:
         """Its state and its controls, or None when it was never placed."""
@@ -110,6 +118,16 @@ class Canary:
         """Set its own hold, on every version."""
         for each in self.versions():
             self.client.set_legal_hold(True, version_id=each.version_id)
+
+
+@contextmanager
+def _unless_held() -> Iterator[None]:
+    """Let a refusal by a hold or a policy end the block, which says that there is one."""
+    try:
+        yield
+    except HttpResponseError as error:
+        if error_code(error) not in IMMUTABLE:
+            raise
 
 
 def marks(entries: list[Entry]) -> list[str]:
