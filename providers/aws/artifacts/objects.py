@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
+from firebreak.frozen import REHASH_LIMIT, custody_of, unchanged
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.parallel import each_of
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 HOLD_LIMIT = 1000
 """Objects of one bucket that are held and hashed one by one; a folder with more is frozen by the policy."""
-REHASH_LIMIT = 64 * 1024 * 1024
-"""Above this size a later observation compares version and ETag instead of reading the object again."""
 _OURS = ".firebreak"
 """Folder of the canaries, of this and of other workloads."""
 _POLICY_LIMIT = 20 * 1024  # S3 user guide, "Bucket policies"
@@ -340,35 +339,13 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         for each in of_kind(self.run.workload.artifacts, S3Object):
             bucket_arn, _, key = each.ref.partition("/")
             if bucket_arn == target.ref:
-                record, approved = by_key[key], each.approved_sha256
-                artifacts.append(
-                    {
-                        "ref": each.ref,
-                        "role": each.role,
-                        "version_id": record["version_id"],
-                        "size": record["size"],
-                        "sha256": record["sha256"],
-                        "approved": approved,
-                        "matches": record["sha256"] == approved if approved else None,
-                    }
-                )
+                artifacts.append(custody_of(each.ref, each.role, by_key[key], each.approved_sha256))
         return artifacts
 
     def _unchanged(self, target: Target, change: Change, limit: int | None) -> Finding:
         """Compare every frozen object with what it was at the freeze; up to the limit by its bytes."""
-        frozen = change.after["objects"]
-        differences = each_of(partial(self._difference, target, change, limit), frozen)
-        wrong = [each for each in differences if each]
-        rehashed = sum(limit is None or each["size"] <= limit for each in frozen)
-        named = f"{len(wrong)} of {len(frozen)} objects differ: {'; '.join(wrong[:3])}"
-        return found(
-            Method.CONFIGURATION,
-            named if wrong else f"{len(frozen)} objects as frozen",
-            holds=not wrong,
-            differences=wrong[:20],
-            rehashed=rehashed,
-            compared_by_version=len(frozen) - rehashed,
-        )
+        difference = partial(self._difference, target, change, limit)
+        return unchanged(change.after["objects"], difference, limit, "objects")
 
     def _difference(self, target: Target, change: Change, limit: int | None, frozen: JsonObject) -> str:
         now = self._look(target, {"key": frozen["key"]})

@@ -7,6 +7,7 @@ from functools import partial
 
 from firebreak.declarations import of_kind
 from firebreak.errors import PermanentCloudError
+from firebreak.frozen import REHASH_LIMIT, custody_of, unchanged
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
@@ -19,8 +20,6 @@ from providers.azure.session import AzureMeasure
 
 HASH_LIMIT = 2000
 """Blobs of one container that are hashed one by one; the hold covers the rest without a hash of their own."""
-REHASH_LIMIT = 64 * 1024 * 1024
-"""Above this size a later observation compares version and ETag instead of reading the blob again."""
 CONTAINER, VERSIONED = "blob-container", "version-level-container"
 _CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 _CONTAINER_HOLD = frozenset({f"{_CONTAINERS}/setLegalHold/action", f"{_CONTAINERS}/clearLegalHold/action"})
@@ -186,33 +185,18 @@ class HoldBlobs(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, na
             self._container(target).look(name)  # raises: it went away since the plan was made
         roles = {name: each.role for each in self._declared(target) for name in each.approved_sha256}
         return [
-            {
-                "ref": f"{target.ref}/{name}",
-                "role": roles[name],
-                "version_id": by_name[name]["version_id"],
-                "size": by_name[name]["size"],
-                "sha256": by_name[name]["sha256"],
-                "approved": digest,
-                "matches": by_name[name]["sha256"] == digest,
-            }
+            custody_of(f"{target.ref}/{name}", roles[name], by_name[name], digest)
             for name, digest in sorted(self._approved(target).items())
         ]
 
     def _unchanged(self, target: Target, change: Change, current: list[Entry], limit: int | None) -> Finding:
         """Compare every frozen blob with what it was at the freeze; up to the limit by its bytes."""
         now = {each.name: each for each in current}
-        frozen = change.after["objects"]
-        differences = each_of(partial(self._difference, target, now, limit), frozen)
-        wrong = [each for each in differences if each]
-        rehashed = sum(limit is None or each["size"] <= limit for each in frozen)
-        named = f"{len(wrong)} of {len(frozen)} blobs differ: {'; '.join(wrong[:3])}"
-        return found(
-            Method.CONFIGURATION,
-            named if wrong else f"{len(frozen)} blobs as frozen",
-            holds=not wrong,
-            differences=wrong[:20],
-            rehashed=rehashed,
-            compared_by_version=len(frozen) - rehashed,
+        return unchanged(
+            change.after["objects"],
+            partial(self._difference, target, now, limit),
+            limit,
+            "blobs",
             without_hash=change.after["without_hash"],
         )
 
