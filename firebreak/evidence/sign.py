@@ -23,12 +23,13 @@ from in_toto_attestation.v1.statement import STATEMENT_TYPE_URI, Statement
 from pydantic import ValidationError
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
+from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey
 
 from firebreak.errors import EvidenceError, SettingsError
 from firebreak.evidence.layout import printable
 from firebreak.evidence.predicate import Predicate
 from firebreak.model import JsonObject, Mode
+from firebreak.settings import EvidenceSettings
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """in-toto attestation specification, envelope v1."""
@@ -69,7 +70,7 @@ def generate_key(path: Path) -> SSlibKey:
     return key
 
 
-def open_signer(reference: str) -> Signer:
+def open_signer(reference: str, name: str = "the signing key") -> Signer:
     """Open ``file:PATH`` of a PEM private key; other schemes belong to the clouds' providers."""
     if not reference.startswith(FILE_SCHEME):
         raise SettingsError(
@@ -81,7 +82,33 @@ def open_signer(reference: str) -> Signer:
         private: Any = load_pem_private_key(path.read_bytes(), None)
         return CryptoSigner(private)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SettingsError(f"the signing key cannot be used: {error}", resource=str(path)) from error
+        raise SettingsError(f"{name} cannot be used: {error}", resource=str(path)) from error
+
+
+def open_p256(reference: str, variable: str) -> Signer:
+    """Open ``file:PATH`` of an ECDSA P-256 key; raises SettingsError, naming the setting, for any other."""
+    signer = open_signer(reference, variable)
+    if signer.public_key.scheme != "ecdsa-sha2-nistp256":
+        raise SettingsError(f"{variable} is not an ECDSA P-256 key")
+    return signer
+
+
+def checked(signature: Signature, payload: bytes, key: Key, *, maker: str, resource: str) -> Signature:
+    """Hand out what a remote key made of a payload; raises EvidenceError when it does not verify."""
+    try:
+        key.verify_signature(signature, payload)
+    except UnverifiedSignatureError as error:
+        said = f"{maker} returned a signature that does not verify"
+        raise EvidenceError(said, resource=resource) from error
+    return signature
+
+
+def key_for(evidence: EvidenceSettings, mode: Mode, variable: str) -> str:
+    """The setting of a mode's key, empty for none; a drill never gets the live key (SettingsError)."""
+    reference = evidence.signing_key_of(mode)
+    if mode is Mode.DRILL and reference and reference == evidence.signing_key:
+        raise SettingsError("drills may not sign with the live key", remedy=f"give {variable} its own key")
+    return reference
 
 
 def load_public_keys(paths: Iterable[Path], mode: Mode = Mode.LIVE) -> tuple[TrustedKey, ...]:

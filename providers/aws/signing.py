@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
-    EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Key, SecretsHandler, Signature, Signer, SSlibKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey
 
-from firebreak.errors import EvidenceError, SettingsError
+from firebreak.errors import SettingsError
+from firebreak.evidence.sign import FILE_SCHEME, checked, key_for, open_p256
 from firebreak.model import Cloud, Mode
 from firebreak.settings import Settings
 from providers.aws.answers import translated
@@ -69,11 +68,7 @@ class KmsSigner(Signer):
         with translated(self.arn):
             answer = self._client().sign(KeyId=self.arn, SigningAlgorithm=_ALGORITHM, **message)
         signature = Signature(self._public_key.keyid, answer["Signature"].hex())
-        try:
-            self._public_key.verify_signature(signature, payload)
-        except Exception as error:  # every failure to verify means the same: do not hand it out
-            raise EvidenceError("KMS returned a signature that does not verify", resource=self.arn) from error
-        return signature
+        return checked(signature, payload, self._public_key, maker="KMS", resource=self.arn)
 
     def _client(self) -> KMSClient:
         client: KMSClient = evidence_client(self._access, "kms", self.arn.split(":")[3])
@@ -91,27 +86,11 @@ class KmsSigner(Signer):
 def open_signer(settings: Settings, mode: Mode) -> Signer:
     """Open the key of this mode; raises SettingsError when it has none. A drill never gets the live key."""
     evidence = settings.evidence_of(Cloud.AWS)
-    if mode is Mode.DRILL:
-        uri, variable = evidence.drill_signing_key, "FIREBREAK_EVIDENCE__DRILL_SIGNING_KEY"
-        if uri and uri == evidence.signing_key:
-            raise SettingsError(
-                "drills may not sign with the live key", remedy=f"give {variable} its own key"
-            )
-    else:
-        uri, variable = evidence.signing_key, "FIREBREAK_EVIDENCE__SIGNING_KEY"
+    variable = f"FIREBREAK_EVIDENCE__{'DRILL_' if mode is Mode.DRILL else ''}SIGNING_KEY"
+    uri = key_for(evidence, mode, variable)
     scheme, _, rest = uri.partition(":")
-    if scheme == "file" and rest:
-        return _open_file(Path(rest), variable)
+    if uri.startswith(FILE_SCHEME) and rest:
+        return open_p256(uri, variable)
     if scheme == KmsSigner.SCHEME and rest.startswith("arn:"):
         return KmsSigner(rest, evidence.access)
     raise SettingsError(f"{variable} names no key for a {mode} run", remedy="use file:PATH or awskms:KEY_ARN")
-
-
-def _open_file(path: Path, variable: str) -> Signer:
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(f"{variable}: {path} is not a readable, unencrypted PEM private key") from error
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise SettingsError(f"{variable}: {path} is not an ECDSA P-256 key")
-    return CryptoSigner(key)

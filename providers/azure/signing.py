@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey
 
-from firebreak.errors import EvidenceError, SettingsError
-from firebreak.evidence.sign import FILE_SCHEME
-from firebreak.evidence.sign import open_signer as open_file
+from firebreak.errors import SettingsError
+from firebreak.evidence.sign import FILE_SCHEME, checked, key_for, open_p256
 from firebreak.model import Cloud, Mode
 from firebreak.settings import Settings
 from providers.azure.answers import translated
@@ -67,13 +66,7 @@ class KeyVaultSigner(Signer):
                 SignatureAlgorithm(_ALGORITHM), sha256(payload).digest()
             )
         signature = Signature(self._public_key.keyid, _der(answer.signature).hex())
-        try:
-            self._public_key.verify_signature(signature, payload)
-        except Exception as error:  # every failure to verify means the same: do not hand it out
-            raise EvidenceError(
-                "Key Vault returned a signature that does not verify", resource=self.url
-            ) from error
-        return signature
+        return checked(signature, payload, self._public_key, maker="Key Vault", resource=self.url)
 
     def _fetch(self) -> SSlibKey:
         with translated(self.url):
@@ -88,23 +81,15 @@ def open_signer(settings: Settings, mode: Mode) -> Signer:
     evidence = settings.evidence_of(Cloud.AZURE)
     name = "DRILL_SIGNING_KEY" if mode is Mode.DRILL else "SIGNING_KEY"
     variable = f"FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__{name}"
-    uri = evidence.signing_key_of(mode)
-    if mode is Mode.DRILL and uri and uri == evidence.signing_key:
-        raise SettingsError("drills may not sign with the live key", remedy=f"give {variable} its own key")
+    uri = key_for(evidence, mode, variable)
     if uri.startswith(FILE_SCHEME) and uri != FILE_SCHEME:
-        return _of_p256(open_file(uri), variable)
+        return open_p256(uri, variable)
     if uri.startswith(f"{SCHEME}:"):
         return KeyVaultSigner(key_url(uri, variable), evidence_credential(evidence.access))
     raise SettingsError(
         f"{variable} (or FIREBREAK_EVIDENCE__{name}) names no key for a {mode} run",
         remedy=f"use file:PATH or {SCHEME}:KEY_URL",
     )
-
-
-def _of_p256(signer: Signer, variable: str) -> Signer:
-    if signer.public_key.scheme != "ecdsa-sha2-nistp256":
-        raise SettingsError(f"{variable} is not an ECDSA P-256 key")
-    return signer
 
 
 def _public(key: Any) -> EllipticCurvePublicKey:
