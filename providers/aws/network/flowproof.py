@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from firebreak.errors import PermanentCloudError
-from firebreak.measure import found
-from firebreak.model import Finding, JsonObject, Method
+from firebreak.isolation import Isolated
+from firebreak.model import Finding
 
 DEFAULT_FIELDS = (
     "version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol",
@@ -47,17 +47,13 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Isolation:
+class Isolation(Isolated):
     """Whom the records must speak about."""
 
-    interface: str
-    addresses: frozenset[str]
-    """The interface's own private addresses."""
-    applied_at: datetime
-    canary_sources: frozenset[str]
-    canary_port: int
-    interval: int
-    """The flow log's longest aggregation interval in seconds."""
+    @property
+    def isolated_from(self) -> str:
+        """The moment of isolation, as finely as the records tell time."""
+        return _clock(self.began)
 
     @property
     def began(self) -> int:
@@ -109,12 +105,12 @@ def judge(records: Iterable[Record], isolation: Isolation, *, unreadable: int = 
     passed = [each for each in ours if each.action == "ACCEPT" and each.end >= isolation.began]
     late = [each for each in passed if each.start >= isolation.began + STAMP_DELAY_SECONDS]
     if late:
-        return _verdict("traffic passed after isolation", late, isolation, holds=False)
+        return isolation.verdict("traffic passed after isolation", late, holds=False)
     skipped = [each for each in ours if each.status == "SKIPDATA" and each.end >= isolation.began]
     if skipped:
-        return _verdict("records were skipped (SKIPDATA)", skipped, isolation, inconclusive=True)
+        return isolation.verdict("records were skipped (SKIPDATA)", skipped, inconclusive=True)
     if unreadable:
-        return _verdict(f"{unreadable} records could not be read", [], isolation, inconclusive=True)
+        return isolation.verdict(f"{unreadable} records could not be read", [], inconclusive=True)
     return _canary_verdict(ours, passed, isolation)
 
 
@@ -133,14 +129,14 @@ def _canary_verdict(ours: Sequence[Record], passed: Sequence[Record], isolation:
         text = "no record of the canary's rejection yet" + (
             "; traffic that may be older than isolation was recorded after it" if passed else ""
         )
-        return _verdict(text, passed, isolation, inconclusive=True)
+        return isolation.verdict(text, passed, inconclusive=True)
     first = min(rejected, key=lambda each: (each.arrived, each.start))
     settled = any(each.start >= _surely_later(first, isolation) for each in ours)
     if not settled:
         text = "the canary was rejected; waiting for the next delivery, so that its interval is complete"
-        return _verdict(text, [first], isolation, inconclusive=True)
+        return isolation.verdict(text, [first], inconclusive=True)
     text = f"{len(rejected)} canary packets rejected, nothing accepted since {_clock(quiet)}"
-    return _verdict(text, rejected[:3], isolation, holds=True)
+    return isolation.verdict(text, rejected[:3], holds=True)
 
 
 def _surely_later(first: Record, isolation: Isolation) -> float:
@@ -149,28 +145,8 @@ def _surely_later(first: Record, isolation: Isolation) -> float:
 
 
 def _is_canary(record: Record, isolation: Isolation) -> bool:
-    return (
-        record.action == "REJECT"
-        and record.source in isolation.canary_sources
-        and record.destination in isolation.addresses
-        and record.port == isolation.canary_port
-    )
-
-
-def _verdict(
-    text: str,
-    shown: Sequence[Record],
-    isolation: Isolation,
-    *,
-    holds: bool = False,
-    inconclusive: bool = False,
-) -> Finding:
-    detail: JsonObject = {
-        "interface": isolation.interface,
-        "isolated_from": _clock(isolation.began),
-        "records": [each.line for each in shown[:5]],
-    }
-    return found(Method.LOG_EVIDENCE, f"flow logs: {text}", holds=holds, inconclusive=inconclusive, **detail)
+    ours = isolation.is_canary(record.source, record.destination, record.port)
+    return record.action == "REJECT" and ours
 
 
 def _clock(second: int) -> str:

@@ -10,13 +10,13 @@ later record says that an earlier interval is complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from firebreak.measure import found
-from firebreak.model import Finding, JsonObject, Method
+from firebreak.isolation import Isolated
+from firebreak.model import Finding
 
 BEGAN, CONTINUES, ENDED, DENIED = "B", "C", "E", "D"
 STATES = frozenset({BEGAN, CONTINUES, ENDED, DENIED})
@@ -64,19 +64,16 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Isolation:
+class Isolation(Isolated):
     """Whom the records must speak about."""
 
-    interface: str
-    addresses: frozenset[str]
-    """The interface's own private addresses."""
-    applied_at: datetime
-    canary_sources: frozenset[str]
-    canary_port: int
-    interval: int
-    """Seconds between two writes of the flow log."""
     continues: int
     """Seconds after which a flow that goes on is logged again."""
+
+    @property
+    def isolated_from(self) -> str:
+        """The moment of isolation, as finely as the records tell time."""
+        return _clock(self.began)
 
     @property
     def began(self) -> int:
@@ -155,10 +152,10 @@ def judge(reading: Reading, isolation: Isolation) -> Finding:
     records = sorted(reading.records, key=lambda each: each.stamp)
     late = [each for each in records if _surely_passed(each, records, isolation)]
     if late:
-        return _verdict(_late_text(late), late, isolation, holds=False)
+        return isolation.verdict(_late_text(late), late, holds=False)
     if reading.unreadable:
         text = f"{reading.unreadable} records could not be read"
-        return _verdict(text, [], isolation, inconclusive=True)
+        return isolation.verdict(text, [], inconclusive=True)
     return _canary_verdict(records, isolation)
 
 
@@ -205,19 +202,19 @@ def _canary_verdict(records: Sequence[Record], isolation: Isolation) -> Finding:
     quiet, settled = quiet_since(records, isolation), settled_until(records)
     denied = [each for each in records if _is_canary(each, isolation) and each.stamp >= quiet]
     if not denied:
-        return _verdict("no record of the canary's denial yet", [], isolation, inconclusive=True)
+        return isolation.verdict("no record of the canary's denial yet", [], inconclusive=True)
     if all(each.logged > settled for each in denied):
         text = "the canary was denied; waiting for the next write, so that its interval is complete"
-        return _verdict(text, denied[:1], isolation, inconclusive=True)
+        return isolation.verdict(text, denied[:1], inconclusive=True)
     open_flows = [each for each in _last_of_flows(records) if _may_be_open(each, settled, isolation)]
     if open_flows:
         text = f"{len(open_flows)} flows that were established before may still be open"
-        return _verdict(text, open_flows, isolation, inconclusive=True)
+        return isolation.verdict(text, open_flows, inconclusive=True)
     if settled < _all_seen_by(records, isolation):
         text = "the log is too young to have shown every flow that was established before"
-        return _verdict(text, denied[:1], isolation, inconclusive=True)
+        return isolation.verdict(text, denied[:1], inconclusive=True)
     text = f"{len(denied)} canary packets denied; nothing began or went on since {_clock(quiet)}"
-    return _verdict(text, denied[:3], isolation, holds=True)
+    return isolation.verdict(text, denied[:3], holds=True)
 
 
 def _last_of_flows(records: Sequence[Record]) -> list[Record]:
@@ -238,26 +235,8 @@ def _is_canary(record: Record, isolation: Isolation) -> bool:
     return (
         record.state == DENIED
         and record.inbound
-        and record.flow.source in isolation.canary_sources
-        and record.flow.destination in isolation.addresses
-        and record.flow.port == isolation.canary_port
+        and isolation.is_canary(record.flow.source, record.flow.destination, record.flow.port)
     )
-
-
-def _verdict(
-    text: str,
-    shown: Iterable[Record],
-    isolation: Isolation,
-    *,
-    holds: bool = False,
-    inconclusive: bool = False,
-) -> Finding:
-    detail: JsonObject = {
-        "interface": isolation.interface,
-        "isolated_from": _clock(isolation.began),
-        "records": [each.line for each in list(shown)[:5]],
-    }
-    return found(Method.LOG_EVIDENCE, f"flow logs: {text}", holds=holds, inconclusive=inconclusive, **detail)
 
 
 def _milliseconds(text: str) -> int:
