@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from drills.sandbox.azure import ids, lro
 from drills.sandbox.azure.errors import ArmError
-from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.network import topology
-from drills.sandbox.azure.network.groupresources import VERSIONS
 from drills.sandbox.azure.network.networks import free_address
+from drills.sandbox.azure.network.registration import network_type
 from drills.sandbox.azure.store import store
 
 if TYPE_CHECKING:
@@ -60,26 +59,6 @@ def _view_policy(item: Item) -> Json:
     return document
 
 
-resource_type(
-    topology.FIREWALLS,
-    versions=VERSIONS,
-    source="Network REST API, Azure Firewalls",
-    asynchronous=True,
-    on_put=_put_firewall,
-    needs_location=True,
-)
-resource_type(
-    POLICIES,
-    versions=VERSIONS,
-    source="Network REST API, Firewall Policies",
-    asynchronous=True,
-    view=_view_policy,
-    needs_location=True,
-)
-resource_type(
-    topology.COLLECTION_GROUPS,
-    versions=VERSIONS,
-    source="Network REST API, Firewall Policy Rule Collection Groups",
-    asynchronous=True,
-    on_put=_put_group,
-)
+network_type(topology.FIREWALLS, "Azure Firewalls", on_put=_put_firewall)
+network_type(POLICIES, "Firewall Policies", view=_view_policy)
+network_type(topology.COLLECTION_GROUPS, "Firewall Policy Rule Collection Groups", on_put=_put_group)

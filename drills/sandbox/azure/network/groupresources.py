@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from drills.sandbox.azure import ids
 from drills.sandbox.azure.errors import ArmError
-from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.network import topology
 from drills.sandbox.azure.network.groups import addresses, default_rules
+from drills.sandbox.azure.network.registration import network_type
 from drills.sandbox.azure.network.runtime import network
 from drills.sandbox.azure.network.tags import is_known
 from drills.sandbox.azure.state import define, settings
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from drills.sandbox.azure.store import Item
 
 Json = dict[str, Any]
-VERSIONS = ("2024-05-01", "2024-07-01", "2025-01-01", "2025-05-01", "2025-07-01", "2026-03-01")
-SOURCE = "Network REST API, Network Security Groups"
 FIRST, LAST = 100, 4096
 # 0: the service leaves flushConnection out, as where the feature is not available.
 define("nsg_flush_supported", 1)
@@ -113,13 +111,4 @@ def _delete(_call: Call, item: Item) -> None:
         raise ArmError(400, "InUseNetworkSecurityGroupCannotBeDeleted", message)
 
 
-resource_type(
-    topology.GROUPS,
-    versions=VERSIONS,
-    source=SOURCE,
-    asynchronous=True,
-    on_put=_put,
-    on_delete=_delete,
-    view=_view,
-    needs_location=True,
-)
+network_type(topology.GROUPS, "Network Security Groups", on_put=_put, on_delete=_delete, view=_view)

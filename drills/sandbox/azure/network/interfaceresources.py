@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from drills.sandbox.azure import ids
 from drills.sandbox.azure.errors import ArmError
-from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.network import topology
-from drills.sandbox.azure.network.groupresources import VERSIONS
 from drills.sandbox.azure.network.networks import ENDPOINTS, free_address, join
+from drills.sandbox.azure.network.registration import network_type
 from drills.sandbox.azure.store import store
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 PUBLIC = "Microsoft.Network/publicIPAddresses"
-SOURCE = "Network REST API, Network Interfaces"
 NIC_JOINS = {"networkSecurityGroup": "Microsoft.Network/networkSecurityGroups/join/action"}
 CONFIGURATION_JOINS = {
     "subnet": "Microsoft.Network/virtualNetworks/subnets/join/action",
@@ -191,39 +189,8 @@ def address_of(endpoint: Item) -> str:
     return str(ip_address(nic.properties["ipConfigurations"][0]["properties"]["privateIPAddress"]))
 
 
-resource_type(
-    topology.NICS,
-    versions=VERSIONS,
-    source=SOURCE,
-    asynchronous=True,
-    on_put=_put,
-    on_delete=_delete,
-    needs_location=True,
-)
-resource_type(
-    PUBLIC,
-    versions=VERSIONS,
-    source="Network REST API, Public IP Addresses",
-    asynchronous=True,
-    on_put=_put_public,
-    on_delete=_delete_public,
-    view=_view_public,
-    needs_location=True,
-)
-resource_type(
-    ENDPOINTS,
-    versions=VERSIONS,
-    source="Network REST API, Private Endpoints",
-    asynchronous=True,
-    on_put=_put_endpoint,
-    on_delete=_delete_endpoint,
-    needs_location=True,
-)
+network_type(topology.NICS, "Network Interfaces", on_put=_put, on_delete=_delete)
+network_type(PUBLIC, "Public IP Addresses", on_put=_put_public, on_delete=_delete_public, view=_view_public)
+network_type(ENDPOINTS, "Private Endpoints", on_put=_put_endpoint, on_delete=_delete_endpoint)
 for _name in ("applicationSecurityGroups", "natGateways", "ipGroups"):
-    resource_type(
-        f"Microsoft.Network/{_name}",
-        versions=VERSIONS,
-        source=f"Network REST API, {_name}",
-        asynchronous=True,
-        needs_location=True,
-    )
+    network_type(f"Microsoft.Network/{_name}", _name)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from drills.sandbox.azure import ids
 from drills.sandbox.azure.errors import ArmError
-from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.network import topology
-from drills.sandbox.azure.network.groupresources import VERSIONS
+from drills.sandbox.azure.network.registration import network_type
 from drills.sandbox.azure.store import store
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 ROUTE_TABLES = "Microsoft.Network/routeTables"
 ENDPOINTS = "Microsoft.Network/privateEndpoints"
-SOURCE = "Network REST API, Virtual Networks"
 RESERVED = 4
 POLICIES = frozenset({"Disabled", "Enabled", "NetworkSecurityGroupEnabled", "RouteTableEnabled"})
 HOPS = frozenset({"VirtualNetworkGateway", "VnetLocal", "Internet", "VirtualAppliance", "None"})
@@ -156,37 +154,7 @@ def _delete_routes(_call: Call, item: Item) -> None:
         raise ArmError(400, "InUseRouteTableCannotBeDeleted", message)
 
 
-resource_type(
-    topology.NETWORKS,
-    versions=VERSIONS,
-    source=SOURCE,
-    asynchronous=True,
-    on_put=_put_network,
-    view=_view_network,
-    needs_location=True,
-)
-resource_type(
-    topology.SUBNETS,
-    versions=VERSIONS,
-    source="Network REST API, Subnets",
-    asynchronous=True,
-    on_put=_put_subnet,
-    on_delete=_delete_subnet,
-    view=_view_subnet,
-)
-resource_type(
-    topology.PEERINGS,
-    versions=VERSIONS,
-    source="Network REST API, Virtual Network Peerings",
-    asynchronous=True,
-)
-resource_type(
-    ROUTE_TABLES,
-    versions=VERSIONS,
-    source="Network REST API, Route Tables",
-    asynchronous=True,
-    on_put=_put_routes,
-    on_delete=_delete_routes,
-    view=_view_routes,
-    needs_location=True,
-)
+network_type(topology.NETWORKS, "Virtual Networks", on_put=_put_network, view=_view_network)
+network_type(topology.SUBNETS, "Subnets", on_put=_put_subnet, on_delete=_delete_subnet, view=_view_subnet)
+network_type(topology.PEERINGS, "Virtual Network Peerings")
+network_type(ROUTE_TABLES, "Route Tables", on_put=_put_routes, on_delete=_delete_routes, view=_view_routes)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from drills.sandbox.azure import lro
 from drills.sandbox.azure.errors import ArmError
-from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.network import topology
 from drills.sandbox.azure.network.flowdelivery import FLOW_LOGS
-from drills.sandbox.azure.network.groupresources import VERSIONS
 from drills.sandbox.azure.network.machines import interfaces_of, power_of
+from drills.sandbox.azure.network.registration import VERSIONS, network_type
 from drills.sandbox.azure.network.runtime import network, start_publishing
 from drills.sandbox.azure.network.simulator import judge
 from drills.sandbox.azure.store import store
@@ -54,15 +53,8 @@ def _put_flow_log(_call: Call, item: Item, _before: Item | None) -> None:
     start_publishing()
 
 
-resource_type(WATCHERS, versions=VERSIONS, source="Network REST API, Network Watchers", needs_location=True)
-resource_type(
-    FLOW_LOGS,
-    versions=VERSIONS,
-    source="Network REST API, Flow Logs",
-    asynchronous=True,
-    on_put=_put_flow_log,
-    needs_location=True,
-)
+network_type(WATCHERS, "Network Watchers", asynchronous=False)
+network_type(FLOW_LOGS, "Flow Logs", on_put=_put_flow_log, needs_location=True)
 
 
 @operation(

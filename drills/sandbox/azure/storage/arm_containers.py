@@ -7,6 +7,7 @@ immutable blob data".
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from drills.sandbox.azure import paging
@@ -15,7 +16,7 @@ from drills.sandbox.azure.errors import ArmError
 from drills.sandbox.azure.storage.blobs import blob_store
 from drills.sandbox.azure.storage.model import Account, Container, HoldTag, Policy
 from drills.sandbox.azure.storage.resource import BLOBS, VERSIONS, account_of
-from drills.sandbox.azure.table import operation
+from drills.sandbox.azure.table import Handler, operation
 
 SOURCE = "Azure Storage resource provider REST API, Blob Containers"
 CONTAINER = f"{BLOBS}/containers/{{container}}"
@@ -99,13 +100,25 @@ def list_containers(call: Call) -> JsonObject:
     return paging.page(call, [document(account, each) for each in account.containers.values()])
 
 
-@operation("arm", "GET", CONTAINER, versions=VERSIONS, action=f"{CONTAINERS_ACTION}/read", source=SOURCE)
+def _on_container(method: str, action: str, below: str = "") -> Callable[[Handler], Handler]:
+    """Register an operation on one container."""
+    return operation(
+        "arm",
+        method,
+        f"{CONTAINER}{below}",
+        versions=VERSIONS,
+        action=f"{CONTAINERS_ACTION}/{action}",
+        source=SOURCE,
+    )
+
+
+@_on_container("GET", "read")
 def get_container(call: Call) -> JsonObject:
     """Return a container."""
     return document(account_of(call), container_of(call))
 
 
-@operation("arm", "PUT", CONTAINER, versions=VERSIONS, action=f"{CONTAINERS_ACTION}/write", source=SOURCE)
+@_on_container("PUT", "write")
 def put_container(call: Call) -> Answer:
     """Create a container, or update its metadata."""
     account, name = account_of(call), call.params["container"]
@@ -129,7 +142,7 @@ def put_container(call: Call) -> Answer:
     return Answer(201, document(account, made))
 
 
-@operation("arm", "PATCH", CONTAINER, versions=VERSIONS, action=f"{CONTAINERS_ACTION}/write", source=SOURCE)
+@_on_container("PATCH", "write")
 def patch_container(call: Call) -> JsonObject:
     """Update a container's metadata."""
     container = container_of(call)
@@ -147,7 +160,7 @@ def _update(container: Container, wanted: JsonObject) -> None:
         container.touch()
 
 
-@operation("arm", "DELETE", CONTAINER, versions=VERSIONS, action=f"{CONTAINERS_ACTION}/delete", source=SOURCE)
+@_on_container("DELETE", "delete")
 def delete_container(call: Call) -> Answer:
     """Delete a container; one under a policy or hold only when it is empty."""
     account = account_of(call)
@@ -157,14 +170,7 @@ def delete_container(call: Call) -> Answer:
     return Answer(200)
 
 
-@operation(
-    "arm",
-    "POST",
-    f"{CONTAINER}/setLegalHold",
-    versions=VERSIONS,
-    action=f"{CONTAINERS_ACTION}/setLegalHold/action",
-    source=SOURCE,
-)
+@_on_container("POST", "setLegalHold/action", "/setLegalHold")
 def set_legal_hold(call: Call) -> JsonObject:
     """Add tags to the hold; a tag that is there stays as it is."""
     container, wanted = container_of(call), _tags(call)
@@ -184,14 +190,7 @@ def set_legal_hold(call: Call) -> JsonObject:
     return _held(container)
 
 
-@operation(
-    "arm",
-    "POST",
-    f"{CONTAINER}/clearLegalHold",
-    versions=VERSIONS,
-    action=f"{CONTAINERS_ACTION}/clearLegalHold/action",
-    source=SOURCE,
-)
+@_on_container("POST", "clearLegalHold/action", "/clearLegalHold")
 def clear_legal_hold(call: Call) -> JsonObject:
     """Remove tags from the hold; the hold ends with its last tag."""
     container, unwanted = container_of(call), _tags(call)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from typing import Any
 
 from drills.sandbox.azure import clock, ids
@@ -16,7 +17,7 @@ from drills.sandbox.azure.generic import resource_type
 from drills.sandbox.azure.storage.blobs import blob_store
 from drills.sandbox.azure.storage.model import Account
 from drills.sandbox.azure.store import Item
-from drills.sandbox.azure.table import operation
+from drills.sandbox.azure.table import Handler, operation
 
 VERSIONS = ("2023-05-01", "2024-01-01", "2025-06-01", "2026-04-01", "2026-09-01")
 PROVIDER = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Storage"
@@ -113,27 +114,25 @@ def _new_keys() -> dict[str, str]:
     return {"key1": _new_key(), "key2": _new_key()}
 
 
-@operation(
-    "arm",
-    "POST",
-    f"{ACCOUNT}/listKeys",
-    versions=VERSIONS,
-    action=f"{_ACTION}/listKeys/action",
-    source=ACCOUNTS_SOURCE,
-)
+def _account_action(verb: str) -> Callable[[Handler], Handler]:
+    """Register what an account is asked to do."""
+    return operation(
+        "arm",
+        "POST",
+        f"{ACCOUNT}/{verb}",
+        versions=VERSIONS,
+        action=f"{_ACTION}/{verb}/action",
+        source=ACCOUNTS_SOURCE,
+    )
+
+
+@_account_action("listKeys")
 def list_keys(call: Call) -> JsonObject:
     """Return the account's keys."""
     return _keys(account_of(call))
 
 
-@operation(
-    "arm",
-    "POST",
-    f"{ACCOUNT}/regenerateKey",
-    versions=VERSIONS,
-    action=f"{_ACTION}/regenerateKey/action",
-    source=ACCOUNTS_SOURCE,
-)
+@_account_action("regenerateKey")
 def regenerate_key(call: Call) -> JsonObject:
     """Replace one key: what was signed with it is refused from now on."""
     account, name = account_of(call), str(call.body.get("keyName", ""))
@@ -153,14 +152,7 @@ def _keys(account: Account) -> JsonObject:
     }
 
 
-@operation(
-    "arm",
-    "POST",
-    f"{ACCOUNT}/revokeUserDelegationKeys",
-    versions=VERSIONS,
-    action=f"{_ACTION}/revokeUserDelegationKeys/action",
-    source=ACCOUNTS_SOURCE,
-)
+@_account_action("revokeUserDelegationKeys")
 def revoke_user_delegation_keys(call: Call) -> Answer:
     """Note the moment; shared access signatures are not played, so that none is accepted before either."""
     account_of(call).delegation_revoked_at = clock.now()
