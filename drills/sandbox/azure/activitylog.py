@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from drills.sandbox.azure import clock, ids
@@ -60,7 +61,7 @@ def record(call: Call, answer: Answer) -> None:
 
 
 def _entry(call: Call, answer: Answer, subscription: str) -> JsonObject:
-    now, succeeded = clock.stamp(), answer.status < 400  # noqa: PLR2004 - the first status of an error
+    now, succeeded = clock.stamp(), answer.status < HTTPStatus.BAD_REQUEST
     action = call.operation.action if call.operation else ""
     resource = call.resource_id
     namespace = ids.type_of(resource).split("/")[0] or "Microsoft.Resources"

@@ -178,7 +178,7 @@ def _keep_last_owner(assignment: Assignment) -> None:
 
 
 def _owns(assignment: Assignment, scope: str) -> bool:
-    subscription = scope.count("/") == 2  # noqa: PLR2004 - /subscriptions/x
+    subscription = scope.count("/") == "/subscriptions/{id}".count("/")
     role = ids.name_of(assignment.properties["roleDefinitionId"]).lower()
     return subscription and role == _OWNER and assignment.scope == scope
 

@@ -164,7 +164,7 @@ def need_group(call: Call) -> None:
 
 
 def _is_group(path: str) -> bool:
-    return path.strip("/").count("/") <= 3  # noqa: PLR2004 - /subscriptions/x/resourceGroups/y
+    return path.strip("/").count("/") <= GROUP.strip("/").count("/")
 
 
 @operation(

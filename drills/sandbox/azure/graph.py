@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from functools import partial
+from http import HTTPStatus
 from uuid import uuid4
 
 from drills.sandbox.azure import paging
@@ -61,7 +62,7 @@ def worded(call: Call, error: ArmError) -> Answer:
         "AuthorizationFailed": "Authorization_RequestDenied",
     }
     code = codes.get(error.code, error.code)
-    if error.status == 401:  # noqa: PLR2004 - Graph has one code for every bad token
+    if error.status == HTTPStatus.UNAUTHORIZED:  # Graph has one code for every bad token
         code = "InvalidAuthenticationToken"
     body = {"error": {"code": code, "message": error.message, "innerError": inner}}
     return Answer(error.status, body, error.headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from drills.sandbox.azure import clock, faults, ids
 from drills.sandbox.azure.call import Answer, Call, JsonObject
@@ -153,7 +154,7 @@ def _path(resource_id: str) -> str:
 def _headers(call: Call, path: str, status: int) -> dict[str, str]:
     version = {"api-version": call.version}
     headers = {"Azure-AsyncOperation": call.url(path, version)}
-    if status == 202:  # noqa: PLR2004 - Accepted: the result is fetched elsewhere
+    if status == HTTPStatus.ACCEPTED:  # the result is fetched elsewhere
         headers["Location"] = call.url(path.replace("/operations/", "/operationResults/"), version)
     headers["Retry-After"] = "1" if settings["lro_seconds"] >= 1 else "0"
     return headers

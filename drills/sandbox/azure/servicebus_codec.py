@@ -25,6 +25,8 @@ SASL_HEADER: Final = b"AMQP\x03\x01\x00\x00"
 SASL_FRAME: Final = b"\x01"
 _AMQP_FRAME: Final = b"\x00"
 _BATCH: Final = 0x80013700
+_HEADER_BYTES: Final = 8
+"""Of a protocol header, and of a frame's own (AMQP 1.0, 2.2 and 2.3)."""
 """Message format of several messages in one transfer (Service Bus AMQP protocol guide)."""
 _HEADER, _DELIVERY, _ANNOTATIONS = 0x70, 0x71, 0x72
 
@@ -50,9 +52,9 @@ class Incoming:
     def feed(self, data: bytes) -> Iterator[bytes | Frame]:
         """Yield each whole header (as bytes) and frame; empty frames, which keep alive, are left out."""
         self._buffer += data
-        while len(self._buffer) >= 8:  # noqa: PLR2004 - header and frame header have eight bytes
+        while len(self._buffer) >= _HEADER_BYTES:
             if self._buffer[:4] == b"AMQP":
-                yield self._take(8)
+                yield self._take(_HEADER_BYTES)
                 continue
             size = int.from_bytes(self._buffer[:4], "big")
             if len(self._buffer) < size:

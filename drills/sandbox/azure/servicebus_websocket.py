@@ -19,6 +19,8 @@ from drills.sandbox.azure.servicebus_messages import messages
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _PATH: Final = "/$servicebus/websocket"
 _SUBPROTOCOL: Final = "AMQPWSB10"
+_SHORTEST_HEADER: Final = 2
+"""Opcode and length (RFC 6455, section 5.2)."""
 _BINARY, _CLOSE, _PING, _PONG = 0x2, 0x8, 0x9, 0xA
 _SHORT, _MEDIUM = 126, 127
 
@@ -39,9 +41,9 @@ class Frames:
             yield frame
 
     def _next(self) -> tuple[int, bytes] | None:
-        if len(self._buffer) < 2:  # noqa: PLR2004 - opcode and length
+        if len(self._buffer) < _SHORTEST_HEADER:
             return None
-        length, at = self._buffer[1] & 0x7F, 2
+        length, at = self._buffer[1] & 0x7F, _SHORTEST_HEADER
         extra = {_SHORT: 2, _MEDIUM: 8}.get(length, 0)
         if extra:
             length = int.from_bytes(self._buffer[2 : 2 + extra], "big")

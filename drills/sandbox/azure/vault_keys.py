@@ -10,6 +10,7 @@ import base64
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -87,7 +88,7 @@ resource_type(
 def worded(_call: Call, error: ArmError) -> Answer:
     """Word an error as Key Vault does ("Azure Key Vault REST API error codes")."""
     code, inner = error.code, ""
-    if error.status == 401:  # noqa: PLR2004 - the one status with a challenge
+    if error.status == HTTPStatus.UNAUTHORIZED:  # the one status with a challenge
         code = "Unauthorized"
     elif error.code == "AuthorizationFailed":
         code, inner = "Forbidden", "ForbiddenByRbac"

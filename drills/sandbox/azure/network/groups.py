@@ -21,6 +21,8 @@ Json = dict[str, Any]
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "esp": 50, "ah": 51}
 INBOUND, OUTBOUND = "Inbound", "Outbound"
 # name, priority, direction, source, destination, access
+FIRST_DEFAULT_PRIORITY = 65_000
+"""The default rules come last, with priorities from here ("Network security groups", default rules)."""
 _DEFAULTS = (
     ("AllowVnetInBound", 65000, INBOUND, "VirtualNetwork", "VirtualNetwork", "Allow"),
     ("AllowAzureLoadBalancerInBound", 65001, INBOUND, "AzureLoadBalancer", "*", "Allow"),
@@ -105,7 +107,7 @@ def group_of(document: Json) -> Group:
 
 
 def _logged(rule: Json) -> str:
-    is_default = int(rule["properties"]["priority"]) >= 65000  # noqa: PLR2004 - the series of the default rules
+    is_default = int(rule["properties"]["priority"]) >= FIRST_DEFAULT_PRIORITY
     return f"{'DefaultRule' if is_default else 'UserRule'}_{rule['name']}"
 
 

@@ -6,6 +6,7 @@ response headers".
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from xml.etree import ElementTree as ET
 
 from drills.sandbox.azure import clock
@@ -108,5 +109,5 @@ def worded(call: Call, error: ArmError) -> Answer:
     ET.SubElement(root, "Message").text = f"{message}\nRequestId:{call.id}\nTime:{clock.stamp()}"
     body = b'<?xml version="1.0" encoding="utf-8"?>' + ET.tostring(root, encoding="utf-8")
     headers = {"x-ms-error-code": code, "Content-Type": "application/xml", **_common(call), **error.headers}
-    silent = call.method == "HEAD" or error.status == 304  # noqa: PLR2004 - Not Modified
+    silent = call.method == "HEAD" or error.status == HTTPStatus.NOT_MODIFIED
     return Answer(error.status, b"" if silent else body, headers)
