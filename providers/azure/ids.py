@@ -15,16 +15,10 @@ GROUP = r"[A-Za-z0-9._()-]{1,90}"
 NAME = r"[A-Za-z0-9._()~-]{1,260}"
 SUBSCRIPTION_ID = re.compile(rf"^{GUID}$")
 _SEGMENT = re.compile(r"^[^\s/?#%\\<>&\"]{1,260}$")
-
-
-def arm_pattern(provider_type: str, *, name: str = NAME) -> str:
-    """Return the pattern of the ids of one type, for example ``Microsoft.Network/loadBalancers``."""
-    namespace, *types = provider_type.split("/")
-    pairs = "".join(f"/(?i:{re.escape(each)})/{name}" for each in types)
-    return (
-        rf"^/(?i:subscriptions)/{GUID}/(?i:resourceGroups)/{GROUP}"
-        rf"/(?i:providers)/(?i:{re.escape(namespace)}){pairs}$"
-    )
+_SHORTEST = 2
+"""Segments of the shortest id: a keyword and its value."""
+_OUTERMOST = 3
+"""Segments by which a provider names its outermost resource: namespace, type, name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +32,10 @@ class ResourceId:
     def parse(cls, text: str) -> ResourceId:
         """Read an id; raises ValueError for anything that is not one."""
         segments = text.rstrip("/").split("/")
-        if segments[0] or len(segments) < 3 or not all(_SEGMENT.fullmatch(each) for each in segments[1:]):  # noqa: PLR2004 - "", a keyword and its value
+        start, *named = segments
+        if start or len(named) < _SHORTEST or not all(_SEGMENT.fullmatch(each) for each in named):
             raise ValueError(f"{text!r} is not an ARM resource id")
-        found = cls(tuple(segments[1:]))
+        found = cls(tuple(named))
         if {".", ".."} & set(found.segments):
             raise ValueError(f"{text!r} is not an ARM resource id")
         return found
@@ -105,7 +100,7 @@ class ResourceId:
     def parent(self) -> ResourceId | None:
         """The id that this one is nested in: a resource, a resource group or a subscription."""
         typed = self._typed()
-        if len(typed) > 3:  # noqa: PLR2004 - namespace, type, name: the outermost resource
+        if len(typed) > _OUTERMOST:
             return ResourceId(self.segments[:-2])
         if typed:
             return _or_none(self.segments[: -len(typed) - 1])

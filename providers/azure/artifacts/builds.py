@@ -33,6 +33,9 @@ CONFLICT, UNPROCESSABLE, NOT_FOUND = 409, 422, 404
 _DEVOPS_REF = re.compile(r"^https://dev\.azure\.com/([^/]+)/([^/]+)/_build\?definitionId=(\d+)$")
 
 
+_MARK = re.compile(r"firebreak-(?P<owner>[^-]*)-(?P<before>[^-]*)")
+
+
 class Pipeline(Protocol):
     """One pipeline."""
 
@@ -109,8 +112,8 @@ class DevOps:
     def marks(self) -> dict[str, str]:
         """Tags of the definition, for example ``firebreak-0123456789ab-enabled``."""
         tags = self._request("GET", f"{self._definition}/tags").get("value") or []
-        parts = [each.split("-") for each in tags if each.startswith("firebreak-")]
-        return {part[1]: part[2] for part in parts if len(part) == 3}  # noqa: PLR2004 - the three parts
+        found = [_MARK.fullmatch(each) for each in tags]
+        return {each["owner"]: each["before"] for each in found if each}
 
     def mark(self, before: str) -> None:
         """Add the tag."""

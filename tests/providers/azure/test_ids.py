@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.azure.ids import ResourceId, arm_pattern, same
+from providers.azure.ids import ResourceId, same
+from providers.azure.resources.declared import arm_id
 
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-agents"
@@ -82,7 +83,7 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 
 
 def test_the_pattern_of_a_type_is_strict_about_everything_but_casing() -> None:
-    pattern = re.compile(arm_pattern("Microsoft.Network/networkInterfaces"))
+    pattern = re.compile(f"^{arm_id('Microsoft.Network/networkInterfaces')}$")
     assert pattern.match(NIC)
     assert pattern.match(NIC.replace("networkInterfaces", "NETWORKINTERFACES"))
     assert not pattern.match(f"{NIC}/x")
