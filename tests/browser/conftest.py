@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from firebreak.settings import LinkSettings
 from tests.browser.chromium import Browser, browsers, missing
 from tests.browser.site import Site, site
 
@@ -24,8 +25,15 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A console on loopback with scripted containments."""
     if why := missing():
         pytest.skip(why)
-    links = {"ada": "token-of-ada-0123456789", "ben": "token-of-ben-0123456789"}
-    with site(tmp_path_factory.mktemp("site"), one_time_logins=links) as running:
+    logins = {"ada": "token-of-ada-0123456789", "ben": "token-of-ben-0123456789"}
+    sam = {"subject": "sub-sam", "name": "sam@example.org", "roles": ["approver"], "url": "json://127.0.0.1"}
+    links = LinkSettings.model_validate({"people": [sam], "secrets": ["long enough for every test here 1"]})
+    with site(
+        tmp_path_factory.mktemp("site"),
+        one_time_logins=logins,
+        public_url="http://127.0.0.1",
+        sections={"links": links},
+    ) as running:
         yield running
 
 

@@ -144,6 +144,7 @@ async def test_a_stop_does_not_wait_for_live_pages(
         console=ConsoleSettings.model_validate({"one_time_logins": {"ada": token}}),
     )
     told: asyncio.Future[str] = loop.create_future()
+    names: list[str] = []
     serving = asyncio.create_task(run(settings, told.set_result))
     try:
         async with httpx.AsyncClient(base_url=await told, timeout=PATIENCE, trust_env=False) as browser:
@@ -153,7 +154,7 @@ async def test_a_stop_does_not_wait_for_live_pages(
                 browser.stream("GET", f"/incidents/{incident}/events") as one,
                 browser.stream("GET", "/events") as other,
             ):
-                listing = events(other)
+                listing, asked_at = events(other), time.monotonic()
                 await anext(listing)
                 async for name, _ in events(one):
                     names.append(name)
