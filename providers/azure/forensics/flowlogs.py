@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from azure.core.exceptions import HttpResponseError
+
 from firebreak.capture import Page
 from firebreak.declarations import of_kind, targets_of
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Permission, Scope, now, on_target
 from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
-from providers.azure.answers import translated
+from providers.azure.answers import error_code, translated
 from providers.azure.existence import existing
 from providers.azure.forensics.blobs import READ_BLOBS, copied_page
 from providers.azure.forensics.capture import AzureCapture
@@ -24,6 +26,7 @@ _VERSION = "2025-07-01"
 """api-version of ``Microsoft.Network``."""
 _CONTAINER = "insights-logs-flowlogflowevent"
 _ROOT = "flowLogResourceID=/"
+_NO_CONTAINER = "ContainerNotFound"  # Blob service error codes
 _HOUR = re.compile(r"/y=(\d{4})/m=(\d\d)/d=(\d\d)/h=(\d\d)/m=\d\d/")
 """Container and path of the files (Network Watcher, "Virtual network flow logs", "Log format")."""
 
@@ -89,13 +92,23 @@ class CaptureFlowLogs(
         return blobs.get_container_client(_CONTAINER)
 
     def _roots(self, container: Any, target: Target) -> list[str]:
-        """The folders of this flow log: written in upper case where the ids are not."""
+        """The folders of this flow log: written in upper case where the ids are not.
+
+        Raises TransientCloudError where the platform has delivered nothing at all: it makes the container.
+        """
         flow_log = ResourceId.parse(target.ref)
         group = f"{flow_log.subscription}_{flow_log.group}"
         name = f"{flow_log.part('networkWatchers')}_{flow_log.name}"
         with translated(container.url):
-            groups = _folders(container, _ROOT, group)
-            return [each for folder in groups for each in _folders(container, folder, name)]
+            try:
+                groups = _folders(container, _ROOT, group)
+                return [each for folder in groups for each in _folders(container, folder, name)]
+            except HttpResponseError as error:
+                if error_code(error) != _NO_CONTAINER:
+                    raise
+                raise TransientCloudError(
+                    "no flow log has been delivered yet, or somebody deleted them all", resource=container.url
+                ) from error
 
     def _days(self) -> list[str]:
         first, last = self.run.window_started_at.astimezone(UTC).date(), now().date()

@@ -306,6 +306,18 @@ def test_flow_log_files_of_the_window_are_copied_raw(ground: Ground) -> None:
     assert holds(step.verify(change))
 
 
+def test_flow_logs_that_are_not_delivered_yet_are_waited_for(ground: Ground) -> None:
+    declared = flow_log(ground, {})
+    account = declared["storage_account"].rsplit("/", 1)[-1]
+    service = BlobServiceClient(f"https://{account}.blob.core.windows.net", Bearer(ground.sandbox))
+    service.delete_container("insights-logs-flowlogflowevent")
+    step = Step(ground, "azure.capture-flow-logs", evidence_sources=(declared,))
+    with pytest.raises(TransientCloudError, match="no flow log has been delivered yet"):
+        step.apply()
+    service.create_container("insights-logs-flowlogflowevent")
+    assert holds(step.verify(step.apply()))
+
+
 def test_a_flow_log_that_is_off_is_refused_before_the_first_change(ground: Ground) -> None:
     declared = flow_log(ground, {}, enabled=False)
     with pytest.raises(PermanentCloudError, match="switched off"):
