@@ -29,7 +29,7 @@ from tests.e2e.scene import Scene
 
 Json = dict[str, Any]
 RESPONDER = "firebreak-responder"
-CANARY = "/.firebreak/"
+CANARIES = ("/.firebreak/", "/firebreak-canary")
 PATIENCE = 150.0
 POLL = 0.02
 
@@ -153,9 +153,13 @@ class Rig:
         latest: dict[tuple[str, ...], Any] = {}
         effects: Counter[str] = Counter()
         for made in self.scene.calls(0, mutating=True):
-            if RESPONDER not in made.who or CANARY in "".join(made.target) or not made.succeeded:
-                continue  # the canary is tried anew by every attempt, and removed on release
             place = (made.name, *made.target)
+            if (
+                RESPONDER not in made.who
+                or not made.succeeded
+                or any(each in "".join(place) for each in CANARIES)
+            ):
+                continue  # the canary is tried anew by every attempt, and removed on release
             # Setting what is set already is no change; creating the same again is.
             again = place in latest and latest[place] == made.given and not self.scene.makes_another(made)
             if not again:
