@@ -6,23 +6,16 @@ GenerateDataKey). The encryption context and the associated data bind a secret t
 
 from __future__ import annotations
 
-import json
-import os
-from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from firebreak.errors import EvidenceError, SettingsError
+from firebreak.errors import SettingsError
+from firebreak.evidence.envelope import Envelope
 
 if TYPE_CHECKING:
     from types_boto3_kms import KMSClient
 
 SEAL_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 """What the evidence role needs on the seal key."""
-
-_NONCE_BYTES = 12  # AES-GCM (NIST SP 800-38D, 8.2)
 
 
 def seal_key_arn(setting: str) -> str:
@@ -38,25 +31,15 @@ def seal_key_arn(setting: str) -> str:
 def seal(kms: KMSClient, key_arn: str, place: str, secret: bytes) -> bytes:
     """Encrypt a secret for one place under a fresh data key."""
     issued = kms.generate_data_key(KeyId=key_arn, KeySpec="AES_256", EncryptionContext=_context(place))
-    nonce = os.urandom(_NONCE_BYTES)
-    document = {
-        "data_key": issued["CiphertextBlob"],
-        "nonce": nonce,
-        "sealed": AESGCM(issued["Plaintext"]).encrypt(nonce, secret, place.encode()),
-    }
-    return json.dumps({name: b64encode(value).decode() for name, value in document.items()}).encode()
+    envelope = Envelope.seal(secret, place, data_key=issued["Plaintext"], wrapped=issued["CiphertextBlob"])
+    return envelope.json()
 
 
 def unseal(kms: KMSClient, key_arn: str, place: str, document: bytes) -> bytes:
     """Decrypt what was sealed for that place; raises EvidenceError when it was altered."""
-    parts = {name: b64decode(value) for name, value in json.loads(document).items()}
-    data_key = kms.decrypt(
-        CiphertextBlob=parts["data_key"], KeyId=key_arn, EncryptionContext=_context(place)
-    )["Plaintext"]
-    try:
-        return AESGCM(data_key).decrypt(parts["nonce"], parts["sealed"], place.encode())
-    except InvalidTag as error:
-        raise EvidenceError("a hidden secret was altered", resource=place) from error
+    envelope = Envelope.read(document)
+    opened = kms.decrypt(CiphertextBlob=envelope.data_key, KeyId=key_arn, EncryptionContext=_context(place))
+    return envelope.open(opened["Plaintext"], place)
 
 
 def _context(place: str) -> dict[str, str]:

@@ -6,14 +6,10 @@ A token is longer than what an RSA key encrypts, hence a data key of its own, wr
 
 from __future__ import annotations
 
-import json
-import os
-from base64 import b64decode, b64encode
-
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from firebreak.errors import EvidenceError
+from firebreak.evidence.envelope import Envelope
 from providers.azure.answers import translated
 from providers.azure.credentials import Credential
 from providers.azure.keys import cryptography, key_url
@@ -25,7 +21,6 @@ SEAL_DATA_ACTIONS = (
 )
 """What the evidence identity needs on the seal key."""
 
-_NONCE_BYTES = 12  # AES-GCM (NIST SP 800-38D, 8.2)
 _DATA_KEY_BITS = 256
 _WRAPPING = "RSA-OAEP-256"
 _VARIABLE = "FIREBREAK_EVIDENCE_BY_CLOUD__AZURE__SEAL_KEY, which keeps probe tokens,"
@@ -40,29 +35,20 @@ def seal(url: str, credential: Credential, place: str, secret: bytes) -> bytes:
     """Encrypt a secret for one place under a fresh data key."""
     from azure.keyvault.keys.crypto import KeyWrapAlgorithm  # noqa: PLC0415
 
-    data_key, nonce = AESGCM.generate_key(_DATA_KEY_BITS), os.urandom(_NONCE_BYTES)
+    data_key = AESGCM.generate_key(_DATA_KEY_BITS)
     with translated(url):
         wrapped = cryptography(url, credential).wrap_key(KeyWrapAlgorithm(_WRAPPING), data_key)
-    parts = {
-        "data_key": wrapped.encrypted_key,
-        "nonce": nonce,
-        "sealed": AESGCM(data_key).encrypt(nonce, secret, place.encode()),
-    }
-    document = {name: b64encode(value).decode() for name, value in parts.items()}
-    return json.dumps({"key": url, **document}).encode()
+    envelope = Envelope.seal(secret, place, data_key=data_key, wrapped=wrapped.encrypted_key, key=url)
+    return envelope.json()
 
 
 def unseal(credential: Credential, place: str, document: bytes, *, wanted: str) -> bytes:
     """Decrypt what was sealed for that place; raises EvidenceError when it was altered."""
     from azure.keyvault.keys.crypto import KeyWrapAlgorithm  # noqa: PLC0415
 
-    parts = json.loads(document)
-    if parts.pop("key", "") != wanted:
+    envelope = Envelope.read(document)
+    if envelope.key != wanted:
         raise EvidenceError("a hidden secret was sealed under another key", resource=place)
-    values = {name: b64decode(value) for name, value in parts.items()}
     with translated(wanted):
-        opened = cryptography(wanted, credential).unwrap_key(KeyWrapAlgorithm(_WRAPPING), values["data_key"])
-    try:
-        return AESGCM(opened.key).decrypt(values["nonce"], values["sealed"], place.encode())
-    except InvalidTag as error:
-        raise EvidenceError("a hidden secret was altered", resource=place) from error
+        opened = cryptography(wanted, credential).unwrap_key(KeyWrapAlgorithm(_WRAPPING), envelope.data_key)
+    return envelope.open(opened.key, place)
