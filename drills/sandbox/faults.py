@@ -5,25 +5,38 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from drills.sandbox.control import ControlRequest, Route
+from drills.sandbox.control import ControlError, ControlRequest, Route
 
 FOREVER = -1
-KindT = TypeVar("KindT", bound=str)
+
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    THROTTLE = "throttle"
+    ERROR_500 = "error500"
+    ERROR_503 = "error503"
+    DENIED = "denied"
+    DROP = "drop"
+    # the call takes effect and only its answer is lost
+    DROP_AFTER = "drop_after"
+    # the call is accepted and its long-running operation fails later
+    LRO_FAILED = "lro_failed"
 
 
 @dataclass
-class Fault(Generic[KindT]):
+class Fault:
     """One armed fault, at a place (a service or a kind of host) and an operation, whose name may hold *."""
 
     place: str
     operation: str
-    kind: KindT
+    kind: FaultKind
     times: int = 1
     once_per_operation: bool = False
     retry_after: int = 1
@@ -32,12 +45,12 @@ class Fault(Generic[KindT]):
     struck: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
-    def asked(cls, request: ControlRequest, kind: type[KindT], place: str) -> Fault[KindT]:
+    def asked(cls, request: ControlRequest, place: str) -> Fault:
         """Read the fault of a control request, which names the place by the cloud's own word."""
         return cls(
             request.text(place, "*"),
             request.text("operation", "*"),
-            kind(request.body.get("kind", "")),
+            FaultKind(request.body.get("kind", "")),
             request.whole("times", 1, FOREVER),
             once_per_operation=bool(request.body.get("once_per_operation", False)),
             retry_after=request.whole("retry_after", 1, 0),
@@ -63,16 +76,17 @@ class Fault(Generic[KindT]):
         return True
 
 
-class Faults(Generic[KindT]):
+class Faults:
     """The faults that are armed now."""
 
-    def __init__(self) -> None:
-        """Start without faults."""
+    def __init__(self, place: str, *, without: FaultKind | None = None) -> None:
+        """Start without faults; `place` is the cloud's own word, and one kind may have no sense there."""
+        self._place, self._without = place, without
         self._lock = threading.Lock()
-        self._armed: list[Fault[KindT]] = []
+        self._armed: list[Fault] = []
         self._ids = count(1)
 
-    def arm(self, fault: Fault[KindT]) -> int:
+    def arm(self, fault: Fault) -> int:
         """Add a fault and return its id."""
         with self._lock:
             fault.id = next(self._ids)
@@ -84,18 +98,21 @@ class Faults(Generic[KindT]):
         with self._lock:
             self._armed = [fault for fault in self._armed if fault_id is not None and fault.id != fault_id]
 
-    def strike(self, place: str, operation: str, *kinds: KindT) -> Fault[KindT] | None:
+    def strike(self, place: str, operation: str, *kinds: FaultKind) -> Fault | None:
         """Return the armed fault that hits an operation, of one of these kinds or of any."""
         with self._lock:
             candidates = (fault for fault in self._armed if not kinds or fault.kind in kinds)
             return next((fault for fault in candidates if fault.strikes(place, operation)), None)
 
-    def serve(self, route: Route, read: Callable[[ControlRequest], Fault[KindT]]) -> None:
+    def serve(self, route: Route) -> None:
         """Arm and disarm faults on the control API."""
 
         @route("POST", "/faults")
         def arm_fault(request: ControlRequest) -> dict[str, Any]:
-            return {"id": self.arm(read(request))}
+            fault = Fault.asked(request, self._place)
+            if fault.kind is self._without:
+                raise ControlError(f"{fault.kind} does not happen here")
+            return {"id": self.arm(fault)}
 
         @route("DELETE", "/faults")
         def disarm_faults(request: ControlRequest) -> dict[str, Any]:

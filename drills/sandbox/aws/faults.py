@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from drills.sandbox.aws.control import route
 from drills.sandbox.aws.errors import ApiError
 from drills.sandbox.aws.state import on_reset, settings
 from drills.sandbox.aws.wire import ApiCall, protocol_of
-from drills.sandbox.faults import Fault, Faults, wait_as_if_far
+from drills.sandbox.faults import FaultKind, Faults, wait_as_if_far
 
-
-class FaultKind(StrEnum):
-    """What goes wrong."""
-
-    THROTTLE = "throttle"
-    ERROR_500 = "error500"
-    ERROR_503 = "error503"
-    DENIED = "denied"
-    DROP = "drop"
-    DROP_AFTER = "drop_after"
-    # the call takes effect and only its answer is lost
-
-
-faults: Faults[FaultKind] = Faults()
+faults = Faults("service", without=FaultKind.LRO_FAILED)
 on_reset(faults.disarm)
-faults.serve(route, lambda request: Fault.asked(request, FaultKind, "service"))
+faults.serve(route)
 
 
 def strike(call: ApiCall) -> FaultKind | None:

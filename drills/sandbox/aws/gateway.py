@@ -17,7 +17,7 @@ from drills.sandbox.aws.context import context_of
 from drills.sandbox.aws.corrections import check_guards
 from drills.sandbox.aws.credentials import Principal, authenticate
 from drills.sandbox.aws.errors import ApiError, ConnectionDropError
-from drills.sandbox.aws.faults import FaultKind, delay, error_of, strike
+from drills.sandbox.aws.faults import delay, error_of, strike
 from drills.sandbox.aws.iam import Check, authorize, denied
 from drills.sandbox.aws.identities import affected_entities, ledger
 from drills.sandbox.aws.owners import resource_of
@@ -34,6 +34,7 @@ from drills.sandbox.aws.wire import (
     render_error,
     render_result,
 )
+from drills.sandbox.faults import FaultKind
 
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]

@@ -5,33 +5,16 @@ Sources: "Throttling Resource Manager requests" (429 with Retry-After), "Common 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from drills.sandbox.azure import names
 from drills.sandbox.azure.call import Call
 from drills.sandbox.azure.control import route
 from drills.sandbox.azure.errors import ArmError, DroppedError
 from drills.sandbox.azure.state import on_reset, settings
-from drills.sandbox.faults import Fault, Faults, wait_as_if_far
+from drills.sandbox.faults import Fault, FaultKind, Faults, wait_as_if_far
 
-
-class FaultKind(StrEnum):
-    """What goes wrong."""
-
-    THROTTLE = "throttle"
-    ERROR_500 = "error500"
-    ERROR_503 = "error503"
-    DENIED = "denied"
-    DROP = "drop"
-    # the call takes effect and only its answer is lost
-    DROP_AFTER = "drop_after"
-    # the call is accepted and its long-running operation fails later
-    LRO_FAILED = "lro_failed"
-
-
-faults: Faults[FaultKind] = Faults()
+faults = Faults("host")
 on_reset(faults.disarm)
-faults.serve(route, lambda request: Fault.asked(request, FaultKind, "host"))
+faults.serve(route)
 _BEFORE = (
     FaultKind.THROTTLE,
     FaultKind.ERROR_500,
@@ -66,11 +49,11 @@ def fails_later(call: Call) -> bool:
     return _strike(call, FaultKind.LRO_FAILED) is not None
 
 
-def _strike(call: Call, *kinds: FaultKind) -> Fault[FaultKind] | None:
+def _strike(call: Call, *kinds: FaultKind) -> Fault | None:
     return faults.strike(call.host, names.name_of(call), *kinds)
 
 
-def _error_of(fault: Fault[FaultKind]) -> ArmError:
+def _error_of(fault: Fault) -> ArmError:
     if fault.kind is FaultKind.THROTTLE:
         headers = {"Retry-After": str(fault.retry_after)}
         message = (

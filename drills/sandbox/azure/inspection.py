@@ -126,14 +126,14 @@ def _records() -> Named:
 
 
 @route("GET", "/everything")
-def everything(request: ControlRequest) -> dict[str, Any]:  # noqa: ARG001 - a route's signature
+def everything(_request: ControlRequest) -> dict[str, Any]:
     """Return all that is kept, by kind and id; times and other values as texts."""
     parts = (_resources, _authorization, _directory, _storage, _registries, _pipelines, _records)
     return {name: _plain(value) for part in parts for name, value in part()}
 
 
 @route("GET", "/secrets")
-def list_secrets(request: ControlRequest) -> dict[str, Any]:  # noqa: ARG001 - a route's signature
+def list_secrets(_request: ControlRequest) -> dict[str, Any]:
     """Return every secret that the sandbox has given out, for whoever looks for one where none may be."""
     keys = [key for item in store.list() for key in item.extra.get("keys", {}).values()]
     kept = [version.value for versions in contents.secrets.values() for version in versions]
