@@ -9,11 +9,12 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from firebreak.declarations import of_kind, targets_of
-from firebreak.measure import found, on_target
+from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.session import owner_mark
 from providers.azure.answers import AzureFailure, RestError, error_code, translated
 from providers.azure.artifacts.freeze import refused
+from providers.azure.existence import absent
 from providers.azure.ids import ResourceId, same
 from providers.azure.resources.artifacts import LockedResource
 from providers.azure.session import AzureAccess, AzureMeasure
@@ -22,6 +23,8 @@ LOCKS_VERSION = "2020-05-01"
 """api-version of Microsoft.Authorization/locks."""
 DIAGNOSTICS_VERSION = "2021-05-01-preview"
 """api-version of Microsoft.Insights/diagnosticSettings; no other one is published."""
+RESOURCES_VERSION = "2021-04-01"
+"""api-version of ``Microsoft.Resources``."""
 USE_LOCKS = (
     "Microsoft.Authorization/locks/read",
     "Microsoft.Authorization/locks/write",
@@ -100,12 +103,30 @@ class LockResource(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
 
     last_in_phase: ClassVar[bool] = True
 
-    permissions = on_target(*USE_LOCKS, "Microsoft.Insights/diagnosticSettings/delete")
+    permissions = (
+        *on_target(*USE_LOCKS, "Microsoft.Insights/diagnosticSettings/delete"),
+        *on_any("Microsoft.Resources/subscriptions/resources/read"),
+    )
 
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
         """Every declared resource."""
         return targets_of(workload, of_kind(workload.artifacts, LockedResource))
+
+    def discover(self, target: Target) -> list[Target]:
+        """The resource; raises AbsentError where it does not exist.
+
+        Any type can be locked, so that it is looked for in the subscription's list, which needs no
+        api-version of its own; what is part of another resource is not listed there, and not looked for.
+        """
+        wanted = ResourceId.parse(target.ref)
+        if wanted.type.count("/") == 1:
+            place, query = f"{self.access.scope}/resources", {"$filter": f"resourceType eq '{wanted.type}'"}
+            with translated(target.ref):
+                listed = list(self.access.arm().pages(place, RESOURCES_VERSION, query=query))
+            if not any(same(str(each["id"]), target.ref) for each in listed):
+                raise absent(target.ref, "the resource that is to be locked")
+        return [target]
 
     def snapshot(self, target: Target) -> JsonObject:
         """Read whether the workload's lock is there already."""

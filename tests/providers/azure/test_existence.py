@@ -44,6 +44,7 @@ GONE: dict[str, tuple[str, str, JsonObject]] = {
     "event-grid-subscription": ("azure.cut-channels", "channels", {"ref": GRID}),
     "container-repository": ("azure.lock-images", "artifacts", {"ref": REPOSITORY}),
     "ml-model": ("azure.archive-model", "artifacts", {"ref": MODEL}),
+    "locked-resource": ("azure.lock-resource", "artifacts", {"ref": f"{PROVIDERS}/Microsoft.Web/sites/gone"}),
     "virtual-machine": ("azure.quarantine-nsg", "network", {"ref": MACHINE}),
     "network-interface": ("azure.quarantine-nsg", "network", {"ref": INTERFACE}),
     "private-endpoint": ("azure.private-endpoint-policies", "network", {"ref": ENDPOINT}),
