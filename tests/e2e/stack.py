@@ -39,7 +39,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"FIREBREAK_PROOF__SPACING_SECONDS": "0.2", "FIREBREAK_LOG_LEVEL": "WARNING"}
 """Settings that only save time: as many observations as in production, closer together."""
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds until a test gives up waiting; generous, since the machine may be busy."""
 POLL = 0.1
 

@@ -128,14 +128,24 @@ def wait_for(observe: Callable[[], bool], what: str) -> None:
 
 
 def alive(client: SandboxClient, names: set[str]) -> set[str]:
-    """The channels that still succeed: they gained successes while all of them made further attempts."""
+    """The channels that still succeed: they gained successes while all of them made further attempts.
+
+    What was under way when it is asked is waited for first: a report may be late.
+    """
+    attempted(client, names)
+    before = channels(client)
+    after = attempted(client, names)
+    return {name for name in names if after[name]["successes"] > before[name]["successes"] + 1}
+
+
+def attempted(client: SandboxClient, names: set[str]) -> dict[str, Any]:
+    """The channels after three further attempts of each."""
     before = channels(client)
     wait_for(
         lambda: all(channels(client)[n]["attempts"] >= before[n]["attempts"] + 3 for n in names),
         f"further attempts of {names}",
     )
-    after = channels(client)
-    return {name for name in names if after[name]["successes"] > before[name]["successes"] + 1}
+    return channels(client)
 
 
 def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[SandboxClient, Sample]) -> None:
