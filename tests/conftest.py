@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
 from drills.sandbox.azure.client import AzureSandbox
@@ -32,6 +33,9 @@ def pytest_configure() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     sys.addaudithook(_refuse_network)
+    # How long an example takes is the machine's affair; benchmarks measure.
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
 
 
 def pytest_unconfigure() -> None:

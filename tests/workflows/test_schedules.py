@@ -50,7 +50,6 @@ SCHEDULES = st.builds(
 @pytest.mark.timeout(120)
 @settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(schedule=SCHEDULES)

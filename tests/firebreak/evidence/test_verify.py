@@ -30,9 +30,7 @@ from firebreak.model import Mode
 
 Original = tuple[Path, tuple[TrustedKey, ...]]
 Copy = Callable[[], Path]
-tampering = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+tampering = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def files(package: Path) -> list[str]:

@@ -49,7 +49,7 @@ async def test_what_the_document_allows_finds_no_server_error(house: House, *, a
         for found in schema.include(path_regex="^/api/").get_all_operations():
             operation: Any = found.ok()  # type: ignore[union-attr]  # our own document is valid
 
-            @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=12, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy())
             def sends(case: Any) -> None:
                 if authenticated:

@@ -348,7 +348,7 @@ async def test_a_pinned_certificate_of_our_own_handshake(keys: Keys) -> None:
     await refused(keys, keys.mtls(), **mode)  # a header says nothing where no ingress is declared
 
 
-@examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=200) | st.just(b'{"Type": "Notification", "SignatureVersion": "2"}'),
     value=st.text(st.characters(max_codepoint=255), max_size=120),

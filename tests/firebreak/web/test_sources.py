@@ -271,7 +271,7 @@ ANYTHING = st.recursive(
 
 
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_adapter_answers_anything_but_an_alert_or_malformed(kind: str, data: st.DataObject) -> None:
     body = json.loads(
@@ -293,7 +293,7 @@ def test_no_adapter_answers_anything_but_an_alert_or_malformed(kind: str, data: 
 
 
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=st.dictionaries(st.text(max_size=10), ANYTHING, max_size=4))
 def test_no_adapter_stumbles_over_a_body_of_another_kind(kind: str, body: dict[str, Any]) -> None:
     try:

@@ -106,7 +106,7 @@ async def test_what_the_document_describes_finds_no_server_error(hooks: Hooks, s
         for found in schema.include(path_regex="^/(hooks|healthz|readyz)").get_all_operations():
             operation: Any = found.ok()  # type: ignore[union-attr]  # our own document is valid
 
-            @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=60, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(), body=BODIES)
             def sends(case: Any, body: Any) -> None:
                 if source and "source" in case.path_parameters:
