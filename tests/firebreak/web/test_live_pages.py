@@ -149,7 +149,6 @@ async def test_a_stop_does_not_wait_for_live_pages(
     try:
         async with httpx.AsyncClient(base_url=await told, timeout=PATIENCE, trust_env=False) as browser:
             await browser.get("/login/once", params={"name": "ada", "token": token})
-            names: list[str] = []
             async with (
                 browser.stream("GET", f"/incidents/{incident}/events") as one,
                 browser.stream("GET", "/events") as other,
