@@ -7,16 +7,23 @@ Standard output belongs to the commands' results. Events are past-tense dotted f
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from firebreak.errors import SettingsError
 from firebreak.settings import Settings
 
+AUDIT = "firebreak.web.audit"
+"""The logger of what people do at the console, the API and by link: logins, requests, refusals."""
 REDACTED = "[redacted]"
 _QUIET = (
     "apprise",
@@ -67,6 +74,14 @@ _ASSIGNED = re.compile(
 """A secret given by name in free text: ``password=...``, ``'SecretAccessKey': '...'``, a signed url."""
 
 
+class _OwnersFile(WatchedFileHandler):
+    """A file for its owner's eyes, made anew when it was moved away, as logrotate does."""
+
+    def _open(self) -> TextIOWrapper:
+        made = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(made, "a", encoding=self.encoding)
+
+
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Send structlog's and the standard library's records through one chain to ``stream`` (standard error).
 
@@ -91,6 +106,28 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # loggers made at import time must see a later configuration
     )
+
+
+def keep_audit(path: Path, level: str) -> None:
+    """Also append what people ask for and are refused to a file, one JSON line each, for its owner's eyes.
+
+    The file keeps it whatever ``level`` the process's own log has. Raises SettingsError for a path that
+    cannot be written: who asked for a record is not served without one.
+    """
+    try:
+        handler = _OwnersFile(path, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"the audit log cannot be written: {error.strerror}",
+            resource=str(path),
+            remedy="set FIREBREAK_CONSOLE__AUDIT_LOG to a file in a folder of the process's own",
+        ) from error
+    handler.setFormatter(_formatter(structlog.processors.JSONRenderer(sort_keys=True)))
+    audit = logging.getLogger(AUDIT)
+    audit.handlers[:] = [handler]
+    audit.setLevel(logging.INFO)
+    for each in logging.getLogger().handlers:
+        each.setLevel(level)
 
 
 def bind_incident(incident_id: str) -> None:

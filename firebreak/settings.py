@@ -152,7 +152,8 @@ class ConsoleSettings(_Section):
     live_streams: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Live pages at one time and process; further ones load themselves again every few seconds."""
     audit_log: Path | None = None
-    """Where every authenticated request is written to, a JSON line each; None for the process's log alone."""
+    """Where logins, what people ask for and what they are refused are appended, a JSON line each; for None
+    they stand in the process's log alone."""
 
 
 class LinkedPerson(_Section):

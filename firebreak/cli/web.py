@@ -28,6 +28,8 @@ def serve(host: str | None, port: int | None) -> None:
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     web = settings.web.model_copy(update=chosen)
     logs.configure(settings)
+    if settings.console.audit_log:
+        logs.keep_audit(settings.console.audit_log, settings.log_level)
     settings = settings.model_copy(update={"web": web})
     asyncio.run(_part().run(settings, lambda where: click.echo(f"Listening on {where}")))
 

@@ -17,6 +17,7 @@ from firebreak import start
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import FirebreakError, ForbiddenError, NotFoundError, UsageError
 from firebreak.links import Link
+from firebreak.logs import AUDIT
 from firebreak.model import FrozenModel, Mode, Verdict, Workload
 from firebreak.planning import Preview
 from firebreak.policy.rules import Action, Person, Rules
@@ -24,7 +25,7 @@ from firebreak.record import Decision, RunStatus, Trigger
 from firebreak.start import Started
 from firebreak.web.services import Services
 
-log = structlog.get_logger("firebreak.web.audit")
+log = structlog.get_logger(AUDIT)
 
 LISTED = 50
 REMEMBERED = 500

@@ -8,13 +8,15 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from firebreak.logs import REDACTED, bind_incident, configure, redact, redacted_text
+from firebreak.errors import SettingsError
+from firebreak.logs import AUDIT, REDACTED, bind_incident, configure, keep_audit, redact, redacted_text
 from firebreak.settings import Settings
 
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -36,6 +38,9 @@ def restored() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    audit = logging.getLogger(AUDIT)
+    audit.handlers[:] = []
+    audit.setLevel(logging.NOTSET)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
@@ -241,3 +246,33 @@ def test_events_can_be_captured_in_tests() -> None:
     with capture_logs() as captured:
         structlog.get_logger().info("evidence.sealed", exhibits=3)
     assert captured == [{"event": "evidence.sealed", "exhibits": 3, "log_level": "info"}]
+
+
+def test_the_audit_log_keeps_what_people_did_whatever_the_level_of_the_log(tmp_path: Path) -> None:
+    shown, path = io.StringIO(), tmp_path / "audit.jsonl"
+    configure(Settings(log_level="WARNING"), shown)
+    keep_audit(path, "WARNING")
+    structlog.get_logger(AUDIT).info("person.asked", name="casey", allowed=True, token=JWT)
+    structlog.get_logger("firebreak.worker").warning("worker.stopping")
+    path.rename(tmp_path / "audit.1")  # as logrotate does
+    structlog.get_logger(AUDIT).warning("link.refused", subject="casey")
+    (first,) = (tmp_path / "audit.1").read_text().splitlines()
+    assert json.loads(first) | {"timestamp": ""} == {
+        "event": "person.asked",
+        "level": "info",
+        "logger": AUDIT,
+        "name": "casey",
+        "allowed": True,
+        "token": REDACTED,
+        "timestamp": "",
+    }
+    assert json.loads(path.read_text())["event"] == "link.refused"
+    assert not any(each.stat().st_mode & 0o077 for each in tmp_path.iterdir())
+    assert "person.asked" not in shown.getvalue()
+    assert "link.refused" in shown.getvalue()
+
+
+def test_an_audit_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the audit log cannot be written: No such file") as raised:
+        keep_audit(tmp_path / "nowhere" / "audit.jsonl", "INFO")
+    assert "FIREBREAK_CONSOLE__AUDIT_LOG" in str(raised.value.remedy)

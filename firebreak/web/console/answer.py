@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from firebreak.errors import FirebreakError, ForbiddenError, GuardError, NotFoundError, UsageError
 from firebreak.links import PATH, Link
+from firebreak.logs import AUDIT
 from firebreak.policy.rules import Person
 from firebreak.record import RunStatus, answered_once
 from firebreak.web.console import render
@@ -25,7 +26,7 @@ from firebreak.web.console.story import open_points
 from firebreak.web.console.visit import Console, Text, console_of
 from firebreak.web.operations import is_release
 
-log = structlog.get_logger("firebreak.web.audit")
+log = structlog.get_logger(AUDIT)
 
 HEADERS = {"X-Robots-Tag": "noindex, nofollow"}
 Consoled = Annotated[Console, Depends(console_of)]

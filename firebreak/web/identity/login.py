@@ -19,6 +19,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from firebreak import start
 from firebreak.errors import NotFoundError
+from firebreak.logs import AUDIT
 from firebreak.policy.rules import Person
 from firebreak.settings import ConsoleSettings
 from firebreak.web.identity import breakglass
@@ -27,7 +28,7 @@ from firebreak.web.identity.guard import Guard, TooManyAttemptsError
 from firebreak.web.services import Services
 from firebreak.web.webhook.request import UnauthenticatedError
 
-log = structlog.get_logger("firebreak.web.audit")
+log = structlog.get_logger(AUDIT)
 
 ATTEMPTS = parse("5/minute")
 """Of guessing the sealed password, from one address."""
