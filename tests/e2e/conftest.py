@@ -15,16 +15,21 @@ from tests.e2e.stack import Stack, running_stack
 
 QUICK_ON_AZURE = {"test_contained.py", "test_alerts.py", "test_bad_input.py"}
 """The other modules take minutes on their second cloud: make slow runs them there."""
+SLOW = {"test_faults.py", "test_permissions.py", "test_proof.py", "test_targets_aws.py", "test_webhook.py"}
+"""A containment for every test, or a hundred previews: minutes on any cloud."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow on a cloud; the same test is quick on the other one."""
+    """Mark what is slow everywhere, and what is slow on one cloud alone."""
     for item in items:
-        if item.path.parent != Path(__file__).parent or item.path.name in QUICK_ON_AZURE:
-            continue
-        if "azure" in item.path.name or f"[{Cloud.AZURE}" in item.name:
+        if item.path.parent == Path(__file__).parent and _is_slow(item):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    on_azure = "azure" in item.path.name or f"[{Cloud.AZURE}" in item.name
+    return item.path.name in SLOW or (on_azure and item.path.name not in QUICK_ON_AZURE)
 
 
 @pytest.fixture(scope="session")
