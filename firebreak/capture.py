@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
 from typing import Any, ClassVar
 
 from firebreak.errors import EvidenceError
@@ -20,7 +21,7 @@ from firebreak.evidence.vault import Vault
 from firebreak.measure import AccessT, Context, Measure, found, now
 from firebreak.model import Change, Exhibit, Finding, JsonObject, Method, State, Stored, Target
 
-PART_BYTES = 4 * 1024 * 1024
+PART_BYTES = 2 * 1024 * 1024
 """One part: small enough that several captures at a time stay far below 200 MiB."""
 _LISTED = 40
 """Parts that progress names one by one; older ones are kept in lists in the vault."""
@@ -57,29 +58,30 @@ class Parts:
         self._number = int(resume.get("number", 0))
         self._lists = [Stored.model_validate(each) for each in resume.get("lists", [])]
         self._listed = [Exhibit.model_validate(each) for each in resume.get("listed", [])]
-        self._buffer: list[bytes] = []
+        self._buffer = BytesIO()  # gives its bytes away without a copy
         self._buffered = 0
+        """How many records are in the buffer."""
         self._copies: list[Exhibit] = []
         self.reached = self.position
         """The position behind the last page, stored or not."""
 
     def add(self, page: Page) -> None:
-        """Take a page; what fills a part is locked in the vault at once."""
+        """Take the records out of a page; what fills a part is locked in the vault at once."""
         lines = [_line(record) for record in page.records]
-        size = sum(map(len, lines))
-        if self._buffer and self._buffered + size > PART_BYTES:
+        page.records.clear()  # whoever made the page may still have it while the next one is read
+        if self._buffered and self._buffer.tell() + sum(map(len, lines)) > PART_BYTES:
             self._flush()
-        self._buffer += lines
-        self._buffered += size
+        self._buffer.writelines(lines)
+        self._buffered += len(lines)
         self._copies += page.copies
         self.reached = page.position
-        if page.flush or self._buffered > PART_BYTES:
+        if page.flush or self._buffer.tell() > PART_BYTES:
             self._flush()
         self._report()
 
     def finish(self) -> None:
         """Lock what is left; a capture without records has one empty part, which says so."""
-        if self._buffer or not self._number:
+        if self._buffered or not self._number:
             self._flush()
         self.finished = True
         self._report()
@@ -91,10 +93,10 @@ class Parts:
     def _flush(self) -> None:
         self._number += 1
         key = f"{self._context.folder}/part-{self._number:05d}.jsonl"
-        stored = self._context.vault.put(key, b"".join(self._buffer), media_type="application/jsonl")
+        stored = self._context.vault.put(key, self._buffer.getvalue(), media_type="application/jsonl")
         self._listed += [*self._copies, self._exhibit(key, stored)]
-        self.records += len(self._buffer)
-        self._buffer, self._buffered, self._copies = [], 0, []
+        self.records += self._buffered
+        self._buffer, self._buffered, self._copies = BytesIO(), 0, []
         self.position = self.reached
         if len(self._listed) > _LISTED:
             self._put_list()

@@ -38,7 +38,7 @@ _ITEM = re.compile(r"^[\w.:/+=-]{1,256}$")
 _PAGE_BYTES = 1024 * 1024
 """What a page is aimed at. The service's own limits are 500,000 records or 100 MB (Azure Monitor, "Service
 limits", "Query API"), behind which it answers with a part of the result and an error."""
-_FIRST_ROWS, _MOST_ROWS = 200, 10_000
+_FIRST_ROWS, _MOST_ROWS = 50, 10_000
 _WAIT_SECONDS = 25
 _UNRESOLVED = "BadArgumentError"  # Azure Monitor Log Analytics API, "Errors": the query cannot be resolved
 
