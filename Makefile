@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 JOBS   ?= 3
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -15,11 +16,11 @@ help:  ## show this list
 demo: $(VENV)/.runtime  ## contain a live rogue agent in the embedded sandbox
 	@$(BIN)/firebreak demo
 
-test: $(VENV)/.dev  ## run every test
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/pytest $(SPREAD)
 
-slow: $(VENV)/.dev  ## run the tests that take minutes or gigabytes
-	$(BIN)/pytest -m slow
+slow: $(VENV)/.dev  ## run the tests that take minutes or gigabytes, chaos among them
+	$(BIN)/pytest $(SPREAD) -m "slow and not soak" --timeout 3600
 
 chaos: $(VENV)/.dev  ## kill and stop every process in the middle of containments; capture a log of 1 GiB
 	$(BIN)/pytest -m slow tests/chaos --timeout 3600

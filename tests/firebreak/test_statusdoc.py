@@ -38,7 +38,7 @@ def facts(**fields: object) -> RunFacts:
 
 
 @pytest.mark.parametrize(
-    "verdicts", product([Verdict.CONTAINED, Verdict.UNPROVEN, Verdict.PENDING], repeat=4)
+    "verdicts", list(product([Verdict.CONTAINED, Verdict.UNPROVEN, Verdict.PENDING], repeat=4))
 )
 def test_a_run_is_contained_only_when_every_phase_is(verdicts: tuple[Verdict, ...]) -> None:
     judged = run_verdict(verdicts)

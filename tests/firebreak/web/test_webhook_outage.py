@@ -37,6 +37,8 @@ from tests.workflows.stage import scripted_workers, until
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 400.0
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Place:
@@ -192,7 +194,7 @@ async def contained(
 
 @pytest.mark.parametrize(
     ("count", "targets", "outage"),
-    [(200, 20, 0.0), pytest.param(1000, 100, 30.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(200, 20, 0.0), pytest.param(1000, 100, 30.0, marks=pytest.mark.timeout(900))],
 )
 async def test_a_burst_with_the_server_away_in_between_loses_no_alert(
     place: Place, count: int, targets: int, outage: float
