@@ -19,9 +19,12 @@ from firebreak.connect import connect
 from firebreak.errors import EvidenceError, FirebreakError, MissingPermissionError, UsageError
 from firebreak.evidence.vault import Vault
 from firebreak.inventory import Inventory
+from firebreak.links import Links
 from firebreak.liveness import canary
 from firebreak.measure import measures, now
 from firebreak.model import Cloud, FrozenModel, Mode, Run, Workload
+from firebreak.notify import channels, commenting
+from firebreak.policy.rules import Rules
 from firebreak.provider import Provider, provider
 from firebreak.settings import Settings, load_settings
 from firebreak.start import cloud_queue
@@ -105,6 +108,8 @@ async def examine(cloud: Cloud | None) -> Examination:
         made.skip("everything else", "needs the settings")
         return made
     loaded = await made.look("inventory", lambda: _inventory(settings))
+    await made.look("rules", lambda: _rules(settings))
+    await made.look("messages", lambda: _messages(settings))
     workloads = list(loaded.workloads.values()) if loaded else []
     await _examine_temporal(made, settings, [cloud] if cloud else sorted({each.cloud for each in workloads}))
     if cloud is None:
@@ -126,6 +131,20 @@ async def _settings() -> tuple[str, Settings]:
 async def _inventory(settings: Settings) -> tuple[str, Inventory]:
     loaded = await asyncio.to_thread(inventory.load, settings.inventory)
     return f"{len(loaded.workloads)} workloads in {loaded.path}", loaded
+
+
+async def _rules(settings: Settings) -> tuple[str, None]:
+    file = settings.console.policy_file
+    await asyncio.to_thread(Rules.load, file)
+    return f"who may do what is read from {file or 'the default rules'}", None
+
+
+async def _messages(settings: Settings) -> tuple[str, None]:
+    """Whether every channel and signed links could be used; nothing is sent."""
+    Links.open(settings)
+    found = await asyncio.to_thread(channels, settings)
+    commenting(settings)
+    return f"{', '.join(channel.name for channel in found)}; nothing was sent", None
 
 
 async def _examine_temporal(made: Examination, settings: Settings, clouds: list[Cloud]) -> None:

@@ -29,6 +29,8 @@ async def test_a_missing_server_fails_and_what_needs_it_is_skipped() -> None:
         "import names": Outcome.OK,
         "settings": Outcome.OK,
         "inventory": Outcome.OK,
+        "rules": Outcome.OK,
+        "messages": Outcome.OK,
         "temporal": Outcome.FAILED,
         "workers": Outcome.SKIPPED,
         "clouds": Outcome.SKIPPED,
@@ -59,3 +61,20 @@ async def test_a_missing_evidence_store_is_named_by_its_setting() -> None:
     failed = {check.name: check.detail for check in made.checks if check.outcome is Outcome.FAILED}
     assert "FIREBREAK_EVIDENCE__STORE" in failed["evidence store"]
     assert outcomes(made)["credentials and permissions"] is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check", "says"),
+    [
+        ("FIREBREAK_CONSOLE__POLICY_FILE", "gone.cedar", "rules", "gone.cedar"),
+        ("FIREBREAK_NOTIFY__URLS", '["nosuch://place"]', "messages", "FIREBREAK_NOTIFY__URLS: number 1"),
+        ("FIREBREAK_LINKS__SECRETS", '["short"]', "messages", "FIREBREAK_LINKS__SECRETS"),
+    ],
+)
+async def test_what_could_not_be_asked_or_told_is_named(
+    variable: str, value: str, check: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    failed = {each.name: each for each in (await examine(None)).checks if each.outcome is Outcome.FAILED}
+    assert says in f"{failed[check].detail} {failed[check].remedy}"
+    assert value not in failed[check].detail or check == "rules"
