@@ -10,7 +10,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from drills.sandbox.aws.client import SandboxClient, start_sandbox
+from drills.sandbox.aws.client import SandboxClient
 from firebreak.measure import Context, Progress, measure, now
 from firebreak.model import Cloud, Mode, Run, Workload
 from firebreak.settings import Settings
@@ -104,14 +104,11 @@ class World:
         )
 
 
-@pytest.fixture(scope="session")
-def sandbox() -> Iterator[SandboxClient]:
-    with start_sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(sandbox: SandboxClient) -> Iterator[World]:
+    """Each module has a sandbox to itself, so that none depends on what ran before it."""
+    sandbox.reset()
+
     def admin(service: str, account: str) -> Any:
         key = sandbox.bootstrap(account)
         return _boto3.client(service, endpoint_url=sandbox.url, region_name=REGION, **key.boto3_arguments())

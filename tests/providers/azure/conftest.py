@@ -188,8 +188,10 @@ def sandbox() -> Iterator[AzureSandbox]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(sandbox: AzureSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Each module has a sandbox to itself, so that none depends on what ran before it."""
+    sandbox.reset()
     with _world_in(sandbox, tmp_path_factory.mktemp("azure")) as made:
         yield made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -104,25 +103,15 @@ def test_an_assignment_of_a_management_group_reaches_down_and_is_removed_there(
     world: Any, estate: Estate, managed: JsonObject
 ) -> None:
     tenant = managed["tenant_id"]
+    world.sandbox.grant(world.responder.object_id, "User Access Administrator", root(tenant))
     above = world.sandbox.grant(managed["principal_id"], "Reader", root(tenant))
-    with lent(world, "User Access Administrator", root(tenant)):
-        step = Step(world, NAME, managed)
-        state = step.snapshot()
-        assert above in state.values["assignments"]
-        change = step.apply(state)
-        assert step.holds(change)
-        assert step.measure.revert(change).holds
-        assert estate.assignment(above) is not None
-
-
-@contextmanager
-def lent(world: Any, role: str, scope: str) -> Iterator[None]:
-    """The responder has a role for the length of a block; other tests count on its not having it."""
-    assignment = world.sandbox.grant(world.responder.object_id, role, scope)
-    try:
-        yield
-    finally:
-        world.admin().delete(assignment, "2022-04-01")
+    step = Step(world, NAME, managed)
+    state = step.snapshot()
+    assert above in state.values["assignments"]
+    change = step.apply(state)
+    assert step.holds(change)
+    assert step.measure.revert(change).holds
+    assert estate.assignment(above) is not None
 
 
 def root(tenant: str) -> str:
