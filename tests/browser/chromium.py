@@ -20,6 +20,9 @@ PATIENCE = 120.0
 """Seconds until a test gives up waiting; generous, since the machine may be busy."""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The name of an element's reference (W3C WebDriver, section 12.1)."""
+REPLACED = "stale element reference"
+TYPED_FIRST = "Autofocus processing was blocked because a document already has a focused element"
+"""No complaint: the test reached for a field before the page gave it the focus."""
 TAB, ENTER, SPACE = "\ue004", "\ue007", "\ue00d"
 """W3C WebDriver, section 17.4.2, "Keyboard actions"."""
 ARGUMENTS = (
@@ -66,8 +69,13 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What the page shows."""
-        return str(self.run("return document.body.innerText"))
+        """What the page shows; nothing between one page and the next."""
+        return str(self.run("return document.body?.innerText ?? ''"))
+
+    @property
+    def focus(self) -> str:
+        """The id of what has the focus."""
+        return str(self.run("return document.activeElement?.id ?? ''"))
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The result of a script in the page, which no policy of the page concerns."""
@@ -75,11 +83,11 @@ class Browser:
 
     def click(self, css: str) -> None:
         """Click on what a selector finds."""
-        self._post(f"/element/{self._find(css)}/click", {})
+        self.until(lambda: self._did(f"/element/{self._find(css)}/click", {}))
 
     def type(self, css: str, text: str) -> None:
         """Type into a field."""
-        self._post(f"/element/{self._find(css)}/value", {"text": text})
+        self.until(lambda: self._did(f"/element/{self._find(css)}/value", {"text": text}))
 
     def press(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""
@@ -124,7 +132,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console, such as breaches of the page's policy."""
-        return [str(entry["message"]) for entry in self._post("/se/log", {"type": "browser"})]
+        written = [str(entry["message"]) for entry in self._post("/se/log", {"type": "browser"})]
+        return [message for message in written if TYPED_FIRST not in message]
 
     def close(self) -> None:
         """End the browser."""
@@ -134,6 +143,14 @@ class Browser:
         asked = {"using": "css selector", "value": css}
         found = self.until(lambda: self._post("/elements", asked))
         return str(found[0][ELEMENT])
+
+    def _did(self, path: str, body: dict[str, Any]) -> bool:
+        """Do something to an element, unless news have replaced it since it was found."""
+        answer = self._driver.post(self._path + path, json=body)
+        if not answer.is_success and answer.json()["value"]["error"] == REPLACED:
+            return False
+        self._value(answer)
+        return True
 
     def _tools(self, command: str, parameters: dict[str, Any]) -> Any:
         return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})

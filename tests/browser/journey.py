@@ -84,7 +84,7 @@ class Journey:
         self.ben.see("Approve the release…")
         _decide(self.ben, "approve", "checked the image's digest")
         self.ben.until(
-            lambda: self.ben.run("return document.querySelector('.verdict').innerText"),
+            lambda: self.ben.run("return document.querySelector('.verdict')?.innerText ?? ''"),
             lambda shown: "released" in shown,
         )
 
