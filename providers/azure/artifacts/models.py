@@ -28,6 +28,8 @@ _STORAGE_READ = "Microsoft.Storage/storageAccounts/blobServices/containers/read"
 _DATASTORE = re.compile(r"^azureml://(?:.*/)?datastores/([^/]+)/paths/", re.IGNORECASE)
 _BLOB = re.compile(r"^https://([a-z0-9]+)\.blob\.[a-z0-9.]+/([^/]+)/", re.IGNORECASE)
 _DEFINITION = ("modelUri", "modelType", "flavors", "jobName")
+ATTEMPTS = 5
+"""To archive and lock before somebody activates the version again; the engine tries more often."""
 Place = tuple[str, str]
 """Storage account and container."""
 
@@ -93,12 +95,12 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
     def apply(self, target: Target, state: State) -> Change:
         """Archive the version, which is the control, then lock it and record the hash of its definition."""
         lock = self._lock(target)
-        changed = not (lock.is_set() and self._version(target).get("isArchived"))
+        locked = lock.is_set()
+        changed = not (locked and self._is_archived(target))
         if changed:
-            self._archive(target)
-            lock.set(state.values)
-            if not self._version(target).get("isArchived"):
-                raise TransientCloudError("activated again while the lock took hold", resource=target.ref)
+            if locked:
+                lock.remove()  # of an attempt that ended early: under it nothing can be archived
+            self._withdraw(target, lock, state.values)
         return self.done(
             target,
             state,
@@ -153,7 +155,7 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
         if bool(version.get("isArchived")) != before["archived"]:
             with translated(target.ref):
                 self._put(target, {**version, "isArchived": before["archived"]})
-        archived = bool(self._version(target).get("isArchived"))
+        archived = self._is_archived(target)
         return found(
             Method.CONFIGURATION,
             f"the version is {'archived' if archived else 'active'}",
@@ -168,6 +170,24 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
         properties: JsonObject = shown["properties"]
         return properties
 
+    def _is_archived(self, target: Target) -> bool:
+        return bool(self._version(target).get("isArchived"))
+
+    def _withdraw(self, target: Target, lock: OwnLock, before: JsonObject) -> None:
+        """Archive and lock, anew where somebody activated the version in between.
+
+        Where that fails nothing of ours stays: the lock would refuse the archiving of the next attempt.
+        """
+        for _ in range(ATTEMPTS):
+            self._archive(target)
+            lock.set(before)
+            if self._is_archived(target):
+                return
+            lock.remove()
+        raise TransientCloudError(
+            "somebody activates the version each time it is archived, or has locked it", resource=target.ref
+        )
+
     def _archive(self, target: Target) -> None:
         """Set the flag, or say it again where it is set: the control of later attempts."""
         with translated(target.ref):
@@ -175,7 +195,8 @@ class ArchiveModel(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE,
                 self._put(target, {**self._version(target), "isArchived": True})
             except RestError as error:
                 if not is_locked(error):
-                    raise  # another workload's lock, which keeps the version as it is
+                    raise
+                # somebody else's lock; whether the version is archived is read back
 
     def _put(self, target: Target, properties: JsonObject) -> None:
         written = {name: value for name, value in properties.items() if name != "provisioningState"}

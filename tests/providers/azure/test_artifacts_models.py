@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from providers.azure.answers import RestError
 from providers.azure.resources.artifacts import BlobContainer, LockedResource, MlModel
 from tests.providers.azure.driving import Step
-from tests.providers.driving import holds, proved
+from tests.providers.driving import holds, patiently, proved
 
 ML, STORAGE, LOCKS = "2024-10-01", "2025-06-01", "2020-05-01"
 
@@ -44,6 +46,9 @@ class Models:
     def hold(self) -> None:
         self.arm.post(f"{self.container}/setLegalHold", {"tags": ["incident"]}, STORAGE)
 
+    def activate(self) -> None:
+        self.arm.put(self.ref, {"properties": {**self.properties, "isArchived": False}}, ML)
+
     def shown(self) -> dict[str, Any]:
         properties: dict[str, Any] = self.arm.get(self.ref, ML)["properties"]
         return properties
@@ -59,9 +64,8 @@ def test_a_model_is_archived_locked_and_released(world: Any) -> None:
     findings = step.verify(change)
     assert holds(findings), [each.observed for each in findings]
     assert models.shown()["isArchived"] is True
-    activated = {"properties": {**models.properties, "isArchived": False}}
     with pytest.raises(RestError, match="ScopeLocked"):
-        models.arm.put(models.ref, activated, ML)
+        models.activate()
     with pytest.raises(RestError, match="ScopeLocked"):
         models.arm.delete(models.ref, ML)
     assert not step.apply().changed
@@ -100,9 +104,56 @@ def test_an_activated_version_is_seen(world: Any) -> None:
     change = step.apply()
     lock = f"{models.ref}/providers/Microsoft.Authorization/locks/{change.after['lock']}"
     models.arm.delete(lock, LOCKS)
-    models.arm.put(models.ref, {"properties": {**models.properties, "isArchived": False}}, ML)
+    models.activate()
     observed = [each.observed for each in step.verify(change)]
     assert "still among the active versions" in observed
+
+
+def test_a_lock_over_an_active_version_does_not_bar_its_archiving(world: Any) -> None:
+    """What an attempt leaves that was killed after somebody had activated the version under its hands."""
+    models = Models(world)
+    models.hold()
+    step = models.step(world)
+    change = step.apply()
+    lock = f"{models.ref}/providers/Microsoft.Authorization/locks/{change.after['lock']}"
+    before = models.arm.get(lock, LOCKS)["properties"]
+    models.arm.delete(lock, LOCKS)
+    models.activate()
+    models.arm.put(lock, {"properties": before}, LOCKS)
+    assert holds(step.verify(step.apply()))
+    assert step.revert(change).holds
+    assert models.shown()["isArchived"] is False
+
+
+def test_a_version_that_others_keep_activating_is_archived_all_the_same(world: Any) -> None:
+    models = Models(world)
+    models.hold()
+    step, refused = models.step(world), Event()
+
+    def promote() -> None:
+        while not refused.is_set():
+            try:
+                models.activate()
+            except RestError:
+                refused.wait(0.01)
+            refused.wait(0.02)
+
+    with ThreadPoolExecutor(1) as others:
+        others.submit(promote)
+        try:
+            change = patiently(step.apply)
+        finally:
+            refused.set()
+    assert models.shown()["isArchived"] is True
+    assert holds(step.verify(change))
+
+
+def test_under_anothers_lock_an_active_version_is_not_called_archived(world: Any) -> None:
+    models = Models(world)
+    lock = f"{models.ref}/providers/Microsoft.Authorization/locks/theirs"
+    models.arm.put(lock, {"properties": {"level": "ReadOnly"}}, LOCKS)
+    with pytest.raises(TransientCloudError, match="has locked it"):
+        models.step(world).apply()
 
 
 def test_files_of_a_datastore_are_found(world: Any) -> None:
