@@ -122,7 +122,7 @@ class Played:
     async def ended(self) -> RunStatus:
         """The document after the end; time is skipped where the server can."""
         await self.handle.result()
-        return await self.status()
+        return await self.until(lambda _: True)
 
 
 async def until(ask: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
