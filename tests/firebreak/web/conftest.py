@@ -14,13 +14,14 @@ from tests.firebreak.web.senders import Keys, keys_in_environment
 from tests.workflows.stage import Stage, stage_at
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """One for each module: a list waits for the runs of another module, whose workers are gone."""
     with dev_server(tmp_path_factory.mktemp("temporal"), memory=True) as running:
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(server: DevServer) -> AsyncIterator[Stage]:
     async with stage_at(server) as running:
         yield running
@@ -32,7 +33,7 @@ def keys() -> Iterator[Keys]:
         yield made
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hooks(stage: Stage, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Hooks:
     folder: Path = tmp_path_factory.mktemp("web")
     settings = settings_for(folder, stage.settings.task_queue, answer_seconds=30)
