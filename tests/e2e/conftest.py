@@ -15,8 +15,16 @@ from tests.e2e.stack import Stack, running_stack
 
 QUICK_ON_AZURE = {"test_contained.py"}
 """The other modules take minutes on their second cloud: make slow runs them there."""
-SLOW = {"test_faults.py", "test_permissions.py", "test_proof.py", "test_targets_aws.py", "test_webhook.py"}
-"""A containment for every test, or a hundred previews: minutes on any cloud."""
+SLOW = {
+    "test_alerts.py",
+    "test_evidence.py",
+    "test_faults.py",
+    "test_permissions.py",
+    "test_proof.py",
+    "test_targets_aws.py",
+    "test_webhook.py",
+}
+"""Several containments each, or a hundred previews: minutes on any cloud."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks select

@@ -1,9 +1,9 @@
-"""Run one sandbox per test module and empty it before every test."""
+"""Empty the process's sandbox before every test."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -11,23 +11,17 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from drills.sandbox.aws.client import AccessKey, SandboxClient, start_sandbox
+from drills.sandbox.aws.client import AccessKey, SandboxClient
 
 REGION = "eu-central-1"
 ACCOUNT = "222222222222"
 Connect = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def running_sandbox() -> Iterator[SandboxClient]:
-    with start_sandbox() as client:
-        yield client
-
-
 @pytest.fixture
-def sandbox(running_sandbox: SandboxClient) -> SandboxClient:
-    running_sandbox.reset()
-    return running_sandbox
+def sandbox(sandbox: SandboxClient) -> SandboxClient:
+    sandbox.reset()
+    return sandbox
 
 
 @pytest.fixture
