@@ -49,6 +49,7 @@ from workflows.release import Release
 
 PRIORITY = {Mode.LIVE: Priority(priority_key=1), Mode.DRILL: Priority(priority_key=5)}
 """Under load, live runs are worked on before drills."""
+PATIENCE = timedelta(seconds=10)
 BUSY = "TMPRL1101"
 """Temporal's rule for a workflow that did not yield for two seconds: a query is answered with it by a worker
 that had no processor for so long, and is worth asking again (temporalio/rules, TMPRL1101)."""
@@ -158,20 +159,18 @@ async def runs(client: Client, limit: int = 50) -> list[WorkflowExecution]:
     return [each async for each in client.list_workflows(query, limit=limit)]
 
 
-async def status(handle: WorkflowHandle[Any, Any]) -> RunStatus:
-    """The public status document; needs a worker for workflows."""
+async def status(handle: WorkflowHandle[Any, Any], patience: timedelta = PATIENCE) -> RunStatus:
+    """The public status document; needs a worker for workflows, and waits for its answer as long as told."""
     try:
-        return await _asked_status(handle)
+        return await _asked_status(handle, patience)
     except RPCError as error:
         if BUSY not in error.message:
             raise
-        return await _asked_status(handle)
+        return await _asked_status(handle, patience)
 
 
-async def _asked_status(handle: WorkflowHandle[Any, Any]) -> RunStatus:
-    document: RunStatus = await handle.query(
-        "status", result_type=RunStatus, rpc_timeout=timedelta(seconds=10)
-    )
+async def _asked_status(handle: WorkflowHandle[Any, Any], patience: timedelta) -> RunStatus:
+    document: RunStatus = await handle.query("status", result_type=RunStatus, rpc_timeout=patience)
     return document
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +29,8 @@ from firebreak.web.services import Services
 log = structlog.get_logger(AUDIT)
 
 LISTED = 50
+LIST_PATIENCE = timedelta(seconds=4)
+"""With every workflow worker away, people should still have the list soon."""
 REMEMBERED = 500
 """Documents of ended runs, which do not change any more."""
 KINDS = {kind: Action(kind) for kind in ("approve", "reject", "retry", "proceed", "stop")}
@@ -192,11 +195,13 @@ class Operations:
                 raise
             raise NotFoundError(f"there is no release of {incident_id}") from error
 
-    async def _ask(self, handle: WorkflowHandle[Any, Any], run_id: str = "") -> RunStatus:
+    async def _ask(
+        self, handle: WorkflowHandle[Any, Any], run_id: str = "", patience: timedelta = start.PATIENCE
+    ) -> RunStatus:
         known = self.ended.get(run_id)
         if known is not None:
             return known
-        document = await start.status(handle)
+        document = await start.status(handle, patience)
         if document.finished and run_id:
             self.ended[run_id] = document
             while len(self.ended) > REMEMBERED:
@@ -207,7 +212,7 @@ class Operations:
         handle = self.services.temporal.get_workflow_handle(run.id, run_id=run.run_id)
         document: RunStatus | None = None
         try:
-            document = await self._ask(handle, run.run_id)
+            document = await self._ask(handle, run.run_id, LIST_PATIENCE)
         except (RPCError, FirebreakError):  # a list must not fail with one run: it shows it without a verdict
             log.warning("run.silent", workflow_id=run.id)
         return RunSummary(

@@ -117,6 +117,7 @@ def reads(action: str) -> bool:
     ("scene", "action"),
     [pytest.param(cloud, each, id=f"{cloud}-{each}") for cloud in CLOUDS for each in ACTIONS[cloud]],
     indirect=["scene"],
+    scope="module",  # an action that is no fixture would make it the function's, with a stack for each
 )
 def test_a_missing_permission_is_named_before_anything_is_changed(
     refusals: dict[str, str], scene: Scene, action: str
@@ -173,6 +174,7 @@ FOR_VARIANTS = {
         (Cloud.AZURE, "graph:Application.ReadWrite.All"),
     ],
     indirect=["scene"],
+    scope="module",  # an action that is no fixture would make it the function's, with a stack for each
 )
 def test_a_run_that_lacks_a_permission_is_refused_with_exit_code_4(printed: Printed, action: str) -> None:
     stack = printed.stack
