@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -75,10 +76,7 @@ class DisableLocalAuth(
         self._holders(target).hold({"disabled": state.values["disabled"]})
         if disabled:
             return self.done(target, state, changed=False, regenerated=[])
-        regenerated = list(KEYS) if self._declared(target).regenerate_keys else []
-        with translated(target.ref):
-            for key in regenerated:
-                self.access.arm().post(f"{target.ref}/regenerateKey", {"keyName": key}, VERSION)
+        regenerated = list(self._renewed(target)) if self._declared(target).regenerate_keys else []
         self._switch(target, disabled=True)
         return self.done(target, state, changed=True, regenerated=regenerated)
 
@@ -123,6 +121,18 @@ class DisableLocalAuth(
 
     def _disabled(self, target: Target) -> bool:
         return bool(self._account(target)["properties"].get("disableLocalAuth", False))
+
+    def _renewed(self, target: Target) -> Iterator[str]:
+        """Make the keys anew, and name them; none are left to make where they were switched off meanwhile."""
+        for key in KEYS:
+            try:
+                with translated(target.ref):
+                    self.access.arm().post(f"{target.ref}/regenerateKey", {"keyName": key}, VERSION)
+            except PermanentCloudError:
+                if not self._disabled(target):
+                    raise
+                return
+            yield key
 
     def _switch(self, target: Target, *, disabled: bool) -> None:
         with translated(target.ref):
