@@ -32,16 +32,25 @@ class Canary:
         """Where it lies."""
         return f"{self.folder}/canary"
 
+    @property
+    def trial(self) -> str:
+        """Its neighbour, on which everything is tried first.
+
+        The canary itself is only written once that has worked: an execution of the same step that comes
+        late leaves nothing there that remembers less.
+        """
+        return f"{self.folder}/trial"
+
     def place(self, *, object_lock: bool) -> None:
-        """Write it, hide it and delete the marker, as the controls of all attempts; then write it to stay.
+        """Write, hide and unhide the trial, as the controls of all attempts; then write the canary to stay.
 
         A marker is never locked, so this works under a bucket's default retention as well.
         """
-        self._put("")
-        self.delete_version(self.delete())
-        version = self._put(CONTROLLED)
+        self._put(self.trial)
+        self._delete(self.trial, self._hide(self.trial))
+        version = self._put(self.key)
         if object_lock:
-            self._hold(version, "ON")
+            self._hold(self.key, version, "ON")
 
     def look(self) -> tuple[str, str]:
         """Its newest version and its controls, delete markers aside; empty when it was never placed."""
@@ -55,48 +64,54 @@ class Canary:
 
     def overwrite(self) -> None:
         """Try to write it again."""
-        self._put(CONTROLLED)
+        self._put(self.key)
 
     def delete(self) -> str:
         """Try to delete it; returns the version id of the marker that hides it in a versioned bucket."""
-        return str(self.client().delete_object(Bucket=self.bucket, Key=self.key).get("VersionId", "null"))
+        return self._hide(self.key)
 
     def delete_version(self, version: str) -> None:
         """Try to delete one version for good."""
-        self.client().delete_object(Bucket=self.bucket, Key=self.key, VersionId=version)
+        self._delete(self.key, version)
 
     def remove(self, *, object_lock: bool) -> bool:
-        """Delete every version; True when the bucket's own retention keeps one."""
+        """Delete every version of both objects; True when the bucket's own retention keeps one."""
         left = False
-        answer = self.client().list_object_versions(Bucket=self.bucket, Prefix=self.key)
+        answer = self.client().list_object_versions(Bucket=self.bucket, Prefix=f"{self.folder}/")
         for each in answer.get("Versions", []):
             if object_lock:
-                self._hold(each["VersionId"], "OFF")
-            left |= not self._deleted(each["VersionId"])
+                self._hold(each["Key"], each["VersionId"], "OFF")
+            left |= not self._deleted(each["Key"], each["VersionId"])
         for marker in answer.get("DeleteMarkers", []):
-            self.delete_version(marker["VersionId"])
+            self._delete(marker["Key"], marker["VersionId"])
         return left
 
-    def _deleted(self, version: str) -> bool:
+    def _deleted(self, key: str, version: str) -> bool:
         try:
-            self.delete_version(version)
+            self._delete(key, version)
         except ClientError as error:
             if error_code(error) in DENIED_CODES:
                 return False  # reported by the caller: the bucket's default retention holds it
             raise
         return True
 
-    def _put(self, controls: str) -> str:
+    def _hide(self, key: str) -> str:
+        return str(self.client().delete_object(Bucket=self.bucket, Key=key).get("VersionId", "null"))
+
+    def _delete(self, key: str, version: str) -> None:
+        self.client().delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+
+    def _put(self, key: str) -> str:
         answer = self.client().put_object(
             Bucket=self.bucket,
-            Key=self.key,
+            Key=key,
             Body=_BODY,
-            Metadata={_CONTROLS: controls},
+            Metadata={_CONTROLS: CONTROLLED},
             ChecksumAlgorithm="SHA256",  # S3 wants a checksum where a default retention applies
         )
         return str(answer.get("VersionId", "null"))
 
-    def _hold(self, version: str, status: Any) -> None:
+    def _hold(self, key: str, version: str, status: Any) -> None:
         self.client().put_object_legal_hold(
-            Bucket=self.bucket, Key=self.key, VersionId=version, LegalHold={"Status": status}
+            Bucket=self.bucket, Key=key, VersionId=version, LegalHold={"Status": status}
         )

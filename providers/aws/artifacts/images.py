@@ -14,9 +14,11 @@ from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from providers.aws.answers import DENIED_CODES, error_code, translate, translated
 from providers.aws.artifacts.freeze import (
+    SID,
     deny,
     exclusive,
     frozen_by_another,
+    has_any_statement,
     has_statements,
     refused,
     responder_arns,
@@ -107,7 +109,7 @@ class FreezeImageRepository(
         now = self.snapshot(target)
         frozen = has_statements(now["policy"], self._statements())
         if not frozen:
-            self._place_canary(target, now["policy"])
+            self._place_canary(target)
         with translated(target.ref):
             if not frozen:
                 self._deny_changes(target)
@@ -252,7 +254,7 @@ class FreezeImageRepository(
             "matches": digest == approved if approved else None,
         }
 
-    def _place_canary(self, target: Target, policy: str | None) -> None:
+    def _place_canary(self, target: Target) -> None:
         """Add and remove the tag once, as the control of both attempts, then add it to stay."""
         tag = _CANARY
         try:
@@ -265,8 +267,9 @@ class FreezeImageRepository(
                 raise TransientCloudError(
                     "another execution of this step places the canary tag just now", resource=target.ref
                 ) from error
-            if error_code(error) not in DENIED_CODES or not frozen_by_another(policy, sid_of(self.run)):
+            if error_code(error) not in DENIED_CODES or not has_any_statement(self._policy(target), SID):
                 raise translate(error, target.ref) from error
+            # the freeze of another workload, or by another execution of this step, which made its own control
 
     def _remove_canary(self, target: Target) -> None:
         for tag in (_CANARY, _MOVED):

@@ -200,7 +200,7 @@ class RejectModelPackage(
                 raise translate(error, target.ref) from error
             if self._bound_by_another(target, before["policy"]) and before["status"] == _REJECTED:
                 return  # that freeze has made the control
-            if has_any_statement(before["policy"], self._sid(target)):
+            if has_any_statement(self.snapshot(target)["policy"], self._sid(target)):
                 raise TransientCloudError("an earlier freeze still denies", resource=target.ref) from error
             raise translate(error, target.ref) from error
 

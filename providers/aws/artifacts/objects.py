@@ -21,9 +21,11 @@ from firebreak.parallel import each_of
 from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
 from providers.aws.artifacts.canary import CONTROLLED, Canary
 from providers.aws.artifacts.freeze import (
+    SID,
     deny,
     exclusive,
     frozen_by_another,
+    has_any_statement,
     has_statements,
     refused,
     responder_arns,
@@ -209,9 +211,8 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         try:
             canary.place(object_lock=object_lock)
         except ClientError as error:
-            another = frozen_by_another(self._policy(target), sid_of(self.run))
-            if error_code(error) not in DENIED_CODES or not another:
-                raise
+            if error_code(error) not in DENIED_CODES or not has_any_statement(self._policy(target), SID):
+                raise  # not a freeze: of another workload, or by another execution of this step
 
     def _deny_changes(self, target: Target) -> None:
         with exclusive(target.ref):
