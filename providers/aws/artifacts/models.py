@@ -200,9 +200,14 @@ class RejectModelPackage(
                 raise translate(error, target.ref) from error
             if self._bound_by_another(target, before["policy"]) and before["status"] == _REJECTED:
                 return  # that freeze has made the control
-            if has_any_statement(self.snapshot(target)["policy"], self._sid(target)):
+            if has_any_statement(before["policy"], self._sid(target)) or self._is_bound(target):
                 raise TransientCloudError("an earlier freeze still denies", resource=target.ref) from error
             raise translate(error, target.ref) from error
+
+    def _is_bound(self, target: Target) -> bool:
+        """Whether another execution of this step has closed the version meanwhile."""
+        closing = self._statements(target, bind_responder=True)
+        return bool(closing) and has_statements(self.snapshot(target)["policy"], closing)
 
     def _bound_by_another(self, target: Target, policy: str | None) -> bool:
         return frozen_by_another(policy, self._sid(target), f"{_version(target):0>9}Version")
