@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firebreak.model import Phase, Verdict
@@ -48,10 +48,7 @@ SCHEDULES = st.builds(
 
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.timeout(120)
-@settings(
-    max_examples=30,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=30)
 @given(schedule=SCHEDULES)
 async def test_phases_never_overlap_and_the_verdict_follows_from_the_proofs(
     stage: Stage, schedule: Schedule

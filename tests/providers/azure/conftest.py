@@ -191,7 +191,6 @@ def sandbox() -> Iterator[AzureSandbox]:
 @pytest.fixture(scope="module")
 def world(sandbox: AzureSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Each module has a sandbox to itself, so that none depends on what ran before it."""
-    sandbox.reset()
     with _world_in(sandbox, tmp_path_factory.mktemp("azure")) as made:
         yield made
 
@@ -199,14 +198,14 @@ def world(sandbox: AzureSandbox, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def new_world(azure_sandbox: AzureSandbox, tmp_path: Path) -> Iterator[World]:
     """A world at the wall clock's time, for tests that let time pass."""
-    azure_sandbox.reset()
     with _world_in(azure_sandbox, tmp_path) as made:
         yield made
 
 
 @contextmanager
 def _world_in(sandbox: AzureSandbox, folder: Path) -> Iterator[World]:
-    """A new world, which the settings of this process lead to for the length of a block."""
+    """A new world in an emptied sandbox, which the settings of this process lead to for a block."""
+    sandbox.reset()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sandbox.environment().items():
             patch.setenv(name, value)

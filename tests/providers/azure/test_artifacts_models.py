@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.model import Change, JsonObject
 from providers.azure.answers import RestError
 from providers.azure.resources.artifacts import BlobContainer, LockedResource, MlModel
 from tests.providers.azure.driving import Step
@@ -48,6 +49,14 @@ class Models:
 
     def activate(self) -> None:
         self.arm.put(self.ref, {"properties": {**self.properties, "isArchived": False}}, ML)
+
+    def opened(self, change: Change) -> tuple[str, JsonObject]:
+        """Take our lock away and activate the version; returns the lock's id and what it was."""
+        lock = f"{self.ref}/providers/Microsoft.Authorization/locks/{change.after['lock']}"
+        properties: JsonObject = self.arm.get(lock, LOCKS)["properties"]
+        self.arm.delete(lock, LOCKS)
+        self.activate()
+        return lock, properties
 
     def shown(self) -> dict[str, Any]:
         properties: dict[str, Any] = self.arm.get(self.ref, ML)["properties"]
@@ -102,9 +111,7 @@ def test_an_activated_version_is_seen(world: Any) -> None:
     models.hold()
     step = models.step(world)
     change = step.apply()
-    lock = f"{models.ref}/providers/Microsoft.Authorization/locks/{change.after['lock']}"
-    models.arm.delete(lock, LOCKS)
-    models.activate()
+    models.opened(change)
     observed = [each.observed for each in step.verify(change)]
     assert "still among the active versions" in observed
 
@@ -115,11 +122,8 @@ def test_a_lock_over_an_active_version_does_not_bar_its_archiving(world: Any) ->
     models.hold()
     step = models.step(world)
     change = step.apply()
-    lock = f"{models.ref}/providers/Microsoft.Authorization/locks/{change.after['lock']}"
-    before = models.arm.get(lock, LOCKS)["properties"]
-    models.arm.delete(lock, LOCKS)
-    models.activate()
-    models.arm.put(lock, {"properties": before}, LOCKS)
+    lock, properties = models.opened(change)
+    models.arm.put(lock, {"properties": properties}, LOCKS)
     assert holds(step.verify(step.apply()))
     assert step.revert(change).holds
     assert models.shown()["isArchived"] is False
