@@ -69,7 +69,8 @@ class CustodyEvent(FrozenModel):
 class CustodyEntry(CustodyEvent):
     """An event in its place in the chain."""
 
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=2**53 - 1)
+    """No larger number is certain in I-JSON (RFC 7493, section 2.2), which RFC 8785 builds on."""
     prev_hash: str
     this_hash: str = ""
 

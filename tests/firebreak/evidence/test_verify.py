@@ -294,6 +294,17 @@ def test_any_rubbish_in_a_list_is_a_problem_and_no_crash(
     assert name in names(verify(package, original[1]))
 
 
+@pytest.mark.parametrize("number", [2**53, 10**400, -1, 0])
+def test_a_number_that_no_canonical_json_holds_is_a_problem_and_no_crash(
+    original: Original, copy: Copy, number: int
+) -> None:
+    package = copy()
+    chain = package / BAG / CUSTODY
+    chain.write_text(chain.read_text().replace('"seq":2', f'"seq":{number}'))
+    told = [p.message for p in verify(package, original[1]).problems if (p.step, p.item) == (4, CUSTODY)]
+    assert "line 2, in the place of seq 2: not an entry (seq" in told[0]
+
+
 def test_all_problems_are_reported_together(copy: Copy) -> None:
     package = copy()
     (package / BAG / "data/trigger/raw.bin").write_bytes(b"other")
