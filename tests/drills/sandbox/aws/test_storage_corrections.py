@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.s3.models import S3Backend
+
+from drills.sandbox.aws.corrections import versions
 
 REGION = "eu-central-1"
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
@@ -54,3 +57,36 @@ def test_a_long_poll_does_not_stop_the_sandbox(connect: Any, admin: Any) -> None
     started = time.monotonic()
     assert not sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages")
     assert time.monotonic() - started < 5
+
+
+def test_a_listing_of_versions_has_the_right_ones_and_leaves_them_whole(connect: Any, admin: Any) -> None:
+    s3 = connect("s3", admin)
+    s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    for content in (b"1", b"2", b"3"):
+        s3.put_object(Bucket="versions", Key="a/kept", Body=content)
+        s3.put_object(Bucket="versions", Key="b/other", Body=content)
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket="versions", Prefix="a/", PaginationConfig={"PageSize": 2}
+    )
+    listed = [each for page in pages for each in page["Versions"]]
+    assert [(each["Key"], each["IsLatest"]) for each in listed] == [
+        ("a/kept", True),
+        ("a/kept", False),
+        ("a/kept", False),
+    ]
+    contents = [
+        s3.get_object(Bucket="versions", Key="a/kept", VersionId=each["VersionId"])["Body"].read()
+        for each in listed
+    ]
+    assert contents == [b"3", b"2", b"1"]
+
+
+def test_a_listing_of_versions_copies_no_object() -> None:
+    versions.apply()
+    backend = S3Backend("us-east-1", "222222222222")
+    backend.create_bucket("versions", "us-east-1")
+    kept = backend.put_object("versions", "a/kept", b"1")
+    backend.put_object("versions", "b/other", b"2")
+    (listed,) = backend.list_object_versions("versions", prefix="a/")[0]
+    assert listed is kept
