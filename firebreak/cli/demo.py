@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +25,7 @@ from firebreak.cli.judge import Judgement, channels, judge, judgement_table, liv
 from firebreak.cli.live import Seen, showing
 from firebreak.cli.output import emit, say, show, shown_path, this_command
 from firebreak.cli.session import Session, connected, watch
-from firebreak.cli.stack import running
+from firebreak.cli.stack import emptied, running
 from firebreak.errors import FirebreakError
 from firebreak.evidence.export import export
 from firebreak.evidence.sign import load_public_keys
@@ -72,8 +71,8 @@ class Outcome:
 
 def play(folder: Path, *, as_json: bool) -> int:
     """Run the whole demo; returns 0 only when every run, every rogue agent and all evidence agree."""
+    emptied(folder, "demo")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing outlives this process
-    shutil.rmtree(folder, ignore_errors=True)
     say("starting the embedded stack: Temporal, AWS and Azure sandboxes, workers ...")
     with running(folder) as stack, rogue_agents(stack):
         agents = [

@@ -42,7 +42,7 @@ def worker(roles: str) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".firebreak/up"),
     show_default=True,
-    help="Where logs, settings and the sample inventory are put.",
+    help="Where logs, settings and the sample inventory are put; new, empty, or of an earlier `up`.",
 )
 def up(folder: Path) -> None:
     """Run the embedded stack with a sample workload in every cloud.
@@ -51,6 +51,7 @@ def up(folder: Path) -> None:
     Azure sandboxes, workers and the console run in memory and on this machine only.
     """
     parts = [_sandbox_part(name) for name in ("firebreak.cli.stack", "drills.stack", "drills.console")]
+    parts[0].claimed(folder, "up")
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
@@ -75,7 +76,7 @@ def up(folder: Path) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".firebreak/demo"),
     show_default=True,
-    help="Where logs and the evidence are put.",
+    help="Where logs and the evidence are put; new, empty, or of an earlier demo: then it is emptied.",
 )
 @json_option
 def demo(folder: Path, as_json: bool) -> int:

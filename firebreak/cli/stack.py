@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from drills.sandbox.sample import ENVIRONMENT_FILE, write_environment
 from drills.stack import Stack, embedded
 from firebreak.connect import connect
 from firebreak.doctor import ACTIVITIES, WORKFLOWS, pollers
-from firebreak.errors import FirebreakError
+from firebreak.errors import FirebreakError, UsageError
 from firebreak.settings import Settings, load_settings
 from firebreak.start import cloud_queue
 
@@ -24,6 +25,36 @@ Queue = tuple[str, TaskQueueType.ValueType]
 """A task queue, and the kind of tasks that somebody must wait for there."""
 _FOREIGN = ("AWS_", "AZURE_")
 """Credentials and profiles of the surrounding shell must not leak into the stack."""
+
+
+def claimed(folder: Path, command: str) -> Path:
+    """Make a folder and mark it as the command's own; raises UsageError when it holds anything else."""
+    place = folder.resolve()
+    marker = _marker(place, command)
+    if not marker.exists() and place.exists() and any(place.iterdir()):
+        raise UsageError(
+            f"the folder holds files that `firebreak {command}` did not put there",
+            resource=str(folder),
+            remedy="name a new or empty --folder, or remove the files yourself",
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return place
+
+
+def emptied(folder: Path, command: str) -> Path:
+    """The same, without what the command left there the last time."""
+    place = claimed(folder, command)
+    for each in set(place.iterdir()) - {_marker(place, command)}:
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+    return place
+
+
+def _marker(place: Path, command: str) -> Path:
+    return place / f".firebreak-{command}"
 
 
 @contextmanager

@@ -66,8 +66,8 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    folder = tmp_path_factory.mktemp("up")
-    log = folder / "up.log"
+    folder = tmp_path_factory.mktemp("up") / "stack"
+    log = folder.with_name("up.log")
     fast = {"FIREBREAK_PROOF__SPACING_SECONDS": "0.5"}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -94,14 +94,14 @@ def contained(shell: Shell) -> Result:
 
 
 def test_up_names_every_sandbox_and_workload(shell: Shell) -> None:
-    told = (shell.folder / "up.log").read_text()
+    told = shell.folder.with_name("up.log").read_text()
     for workload, cloud in CLOUDS.items():
         assert f"{cloud} sandbox http://127.0.0.1:" in told
         assert f"contain {workload} " in told
 
 
 def test_up_prints_a_login_link_for_each_of_two_people(shell: Shell) -> None:
-    links = [line.strip().split(": ") for line in (shell.folder / "up.log").read_text().splitlines()]
+    links = [line.strip().split(": ") for line in shell.folder.with_name("up.log").read_text().splitlines()]
     found = {words[0]: words[1] for words in links if "/login/once?" in words[-1]}
     assert len(found) == 2
     for name, link in found.items():
