@@ -285,7 +285,7 @@ class AwsAccess(WorkloadAccess):
         return _default_caller(self.region, environment())["Arn"]
 
     @overload
-    def client(self, service: Literal["cloudtrail"]) -> CloudTrailClient: ...
+    def client(self, service: Literal["cloudtrail"], region: str = "") -> CloudTrailClient: ...
     @overload
     def client(self, service: Literal["codepipeline"]) -> CodePipelineClient: ...
     @overload
@@ -323,18 +323,19 @@ class AwsAccess(WorkloadAccess):
     @overload
     def client(self, service: str) -> Any: ...
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = "") -> Any:
         """Return a shared client acting as the responder; raises GuardError when that is another account.
 
+        It calls the workload's region, unless another is named.
         Ask for the client where it is used: asking also binds the calling thread to this run's session.
         """
         if not self.role_arn:
             _require_account(_default_caller(self.region, environment())["Account"], self.account)
-            return _default_client(service, self.region)
+            return _default_client(service, region or self.region)
         role = role_of(self.role_arn, self.run.workload.access.get("external_id", ""), self.region)
         _incident.set(self.run.incident_id)
         _require_account(role.assumed(self.run.incident_id).account, self.account)
-        return _clients.get(role, service, self.region)
+        return _clients.get(role, service, region or self.region)
 
 
 @lru_cache(maxsize=64)

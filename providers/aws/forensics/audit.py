@@ -14,6 +14,7 @@ from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.resources import CloudTrail, IamRole, IamUser
+from providers.aws.session import partition
 
 if TYPE_CHECKING:
     from types_boto3_cloudtrail import CloudTrailClient
@@ -23,13 +24,24 @@ _LONGEST_SESSION = timedelta(hours=12)
 _MOST_SESSIONS = 200
 """Names looked up one by one: the API answers two lookups a second (CloudTrail user guide, "Quotas")."""
 
+_GLOBAL_EVENTS_IN = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-us-gov": "us-gov-west-1",
+    "aws-eusc": "eusc-de-east-1",
+}
+"""Where each partition records the events of IAM, CloudFront, Route 53 and the global STS endpoint
+(CloudTrail user guide, "CloudTrail concepts", global service events; IAM user guide, "Logging IAM and STS API
+calls"), which is where IAM's endpoint is (AWS General Reference, "IAM endpoints and quotas")."""
+
 Search = list[str]
 """Attribute and value of one lookup."""
 
 
 class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-audit-log"):
-    """Preserve the CloudTrail events of the workload's identities and of every session found for them.
+    """Preserve the CloudTrail events of the workload's identities, in its region and that of global services.
 
+    Also those of every session found for them. What an identity did in a third region is not in the exhibit.
     An event arrives up to some 15 minutes after the call (CloudTrail user guide, "How CloudTrail works");
     what is missing now stays in the trail.
     """
@@ -47,14 +59,22 @@ class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
         return [Target(kind="cloudtrail", ref="account", account=workload.account, region=workload.region)]
 
     def source(self, target: Target) -> str:
-        """The account's event history."""
-        return f"arn:aws:cloudtrail:{target.region}:{target.account}:eventhistory"
+        """The account's event history, of each region that is searched."""
+        return " ".join(
+            f"arn:{partition(each)}:cloudtrail:{each}:{target.account}:eventhistory"
+            for each in regions(target.region)
+        )
 
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
-        """Look up one principal or session after the other; sessions are learnt from the first answers."""
+        """Look up one principal or session after the other, in every region of the search.
+
+        Sessions are learnt from the first answers; one region may tell of a session that acted in another.
+        """
         place: JsonObject = {
             "searches": self._searches(),
+            "regions": regions(target.region),
             "index": 0,
+            "region": 0,
             "token": "",
             "until": now().isoformat(),
             "too_many": False,
@@ -68,8 +88,10 @@ class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
             yield Page(events, place)
 
     def notes(self, target: Target, position: JsonObject) -> JsonObject:
-        """Which lookups were made."""
+        """Which lookups were made, and where."""
         return {
+            "regions_searched": regions(target.region),
+            "other_regions": "not searched: event history is kept per region",
             "searches": position.get("searches", self._searches()),
             "more_sessions_than_looked_up": position.get("too_many", False),
         }
@@ -88,8 +110,9 @@ class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
         attribute, value = place["searches"][place["index"]]
         start = self.run.window_started_at
         request: dict[str, Any] = {"NextToken": place["token"]} if place["token"] else {}
-        client: CloudTrailClient = self.access.client("cloudtrail")
-        with translated("cloudtrail event history"):
+        region = place["regions"][place["region"]]
+        client: CloudTrailClient = self.access.client("cloudtrail", region)
+        with translated(f"cloudtrail event history of {region}"):
             return client.lookup_events(
                 LookupAttributes=[{"AttributeKey": attribute, "AttributeValue": value}],
                 # Assumptions before the window started sessions that were used in it.
@@ -100,8 +123,13 @@ class CaptureAuditLog(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
             )
 
 
+def regions(region: str) -> list[str]:
+    """Where events of a workload in that region are recorded."""
+    return list(dict.fromkeys((region, _GLOBAL_EVENTS_IN[partition(region)])))
+
+
 def _next(place: JsonObject, answer: Any) -> JsonObject:
-    """Where to go on: the next page, or the next search, with the sessions that this answer named."""
+    """Where to go on: the next page, region or search, with the sessions that this answer named."""
     searches = [Search(each) for each in place["searches"]]
     if searches[place["index"]][0] == "ResourceName":
         for name in _sessions(answer["Events"]):
@@ -109,10 +137,12 @@ def _next(place: JsonObject, answer: Any) -> JsonObject:
                 searches.append(["Username", name])
     kept = searches[:_MOST_SESSIONS]
     token = answer.get("NextToken", "")
+    step = divmod(place["region"] + (0 if token else 1), len(place["regions"]))
     return {
         **place,
         "searches": kept,
-        "index": place["index"] if token else place["index"] + 1,
+        "index": place["index"] + step[0],
+        "region": step[1],
         "token": token,
         "too_many": place["too_many"] or len(searches) > len(kept),
     }

@@ -44,10 +44,10 @@ class World:
     responder: str
     bucket: str
 
-    def admin(self, service: str, account: str = WORKLOAD) -> Any:
+    def admin(self, service: str, account: str = WORKLOAD, region: str = REGION) -> Any:
         key = self.sandbox.bootstrap(account)
         return _boto3.client(
-            service, endpoint_url=self.sandbox.url, region_name=REGION, **key.boto3_arguments()
+            service, endpoint_url=self.sandbox.url, region_name=region, **key.boto3_arguments()
         )
 
     def client_with(self, issued: dict[str, str], service: str) -> Any:

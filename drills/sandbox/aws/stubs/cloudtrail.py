@@ -60,6 +60,10 @@ DATA_EVENTS: dict[str, frozenset[str]] = {
         {"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"}
     ),
 }
+# "Global service events" (CloudTrail user guide, "CloudTrail concepts"): recorded as in us-east-1, wherever
+# the caller is. An STS event is one only where the global endpoint was called, which is signed for us-east-1.
+GLOBAL_SERVICES = frozenset({"cloudfront", "iam", "route53"})
+GLOBAL_REGION = "us-east-1"
 S3_DATA_WORDS = ("Object", "MultipartUpload", "UploadPart")
 S3_MANAGEMENT = frozenset({"PutObjectLockConfiguration", "GetObjectLockConfiguration"})
 
@@ -76,6 +80,11 @@ class Event:
     def at(self) -> datetime:
         """The event's time, to the second as CloudTrail gives it."""
         return datetime.fromisoformat(self.call.at).replace(microsecond=0)
+
+    @property
+    def region(self) -> str:
+        """The region whose history has the event."""
+        return GLOBAL_REGION if self.call.service in GLOBAL_SERVICES else self.call.region
 
     @property
     def username(self) -> str:
@@ -118,7 +127,7 @@ class History:
 
     def add(self, event: Event) -> None:
         """Append an event."""
-        place = (event.call.account, event.call.region)
+        place = (event.call.account, event.region)
         with self._lock:
             for key, value in (("", ""), *event.attributes()):
                 events = self._events.setdefault((place, key, value), [])
@@ -238,7 +247,7 @@ def _document(event: Event) -> Json:
         "eventTime": f"{event.at:%Y-%m-%dT%H:%M:%SZ}",
         "eventSource": event.source,
         "eventName": call.operation,
-        "awsRegion": call.region,
+        "awsRegion": event.region,
         "sourceIPAddress": "127.0.0.1",
         "requestParameters": call.params or None,
         "eventID": event.id,

@@ -135,8 +135,13 @@ def test_stage_transition_is_authorised_on_the_stage(admin: Admin, pipeline: str
 # CloudTrail
 
 
-def lookup(admin: Admin, **arguments: Any) -> list[dict[str, Any]]:
-    return list(admin.client("cloudtrail").lookup_events(**arguments)["Events"])
+def history(admin: Admin, region: str = "us-east-1") -> Any:
+    """A region's event history; the one of global services unless told."""
+    return client_with(admin.endpoint, region, "cloudtrail", admin.credentials)
+
+
+def lookup(admin: Admin, region: str = "us-east-1", **arguments: Any) -> list[dict[str, Any]]:
+    return list(history(admin, region).lookup_events(**arguments)["Events"])
 
 
 def by(key: str, value: str) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def test_lookup_pages_newest_first_without_gap_or_repetition(admin: Admin) -> No
     iam = admin.client("iam")
     for number in range(55):
         iam.get_user(UserName="sandbox-admin") if number % 2 else iam.list_users()
-    client = admin.client("cloudtrail")
+    client = history(admin)
     first = client.lookup_events(**by("EventSource", "iam.amazonaws.com"))
     # Calls made between two pages must not shift them.
     iam.list_users()
@@ -197,8 +202,20 @@ def test_data_events_and_other_accounts_are_not_in_the_event_history(
     s3.create_bucket(Bucket="history-bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="history-bucket", Key="a", Body=b"a")
     Admin.of(sandbox, "333333333333", REGION).client("iam").list_users()
-    names = [event["EventName"] for event in lookup(admin)]
+    names = [event["EventName"] for event in lookup(admin, REGION)]
     assert names == ["CreateBucket"]
+
+
+def test_global_services_are_recorded_in_one_region(admin: Admin) -> None:
+    """CloudTrail user guide, "CloudTrail concepts", global service events."""
+    admin.client("iam").list_users()
+    admin.client("sts").get_caller_identity()  # at the regional endpoint
+    client_with(admin.endpoint, "us-east-1", "sts", admin.credentials).get_caller_identity()
+    here = [event["EventName"] for event in lookup(admin, REGION)]
+    there = lookup(admin)
+    assert here == ["GetCallerIdentity"]
+    assert [event["EventName"] for event in there] == ["GetCallerIdentity", "ListUsers"]
+    assert {json.loads(event["CloudTrailEvent"])["awsRegion"] for event in there} == {"us-east-1"}
 
 
 # Network Firewall
