@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from firebreak.inventory import GROUPS
 from firebreak.measure import Measure
-from firebreak.model import Mode, Phase, Run, Target
+from firebreak.model import Mode, Phase, Run, Target, Workload
 from firebreak.settings import GuardSettings
 
 Candidate = tuple[type[Measure[Any]], Target, tuple[str, ...]]
@@ -18,7 +19,7 @@ GROUP_OF_PHASE = {
     Phase.ARTIFACT_FREEZE: "artifacts",
     Phase.FORENSIC_CAPTURE: "evidence_sources",
 }
-"""The inventory group whose absence leaves a phase without steps."""
+"""The inventory group that a phase is about: its absence is stated, or the plan is refused."""
 
 
 def refusals(
@@ -88,10 +89,29 @@ def _shared(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
 
 
 def _empty_phases(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
-    for phase, group in GROUP_OF_PHASE.items():
-        inhabited = any(measure.phase is phase for measure, _, _ in candidates)
-        if not inhabited and group not in run.workload.without:
+    for phase, group in undeclared(run.workload, candidates).items():
+        if group not in run.workload.without:
             yield (
                 f"{run.workload.id} declares nothing for the phase {phase.title}; add its {group}, or state "
                 f"under `without: {{{group}: reason}}` that it has none"
             )
+
+
+def undeclared(workload: Workload, candidates: Sequence[Candidate]) -> dict[Phase, str]:
+    """Each phase of which nothing acts on what its own group declares, and that group.
+
+    A step that another group brings into the phase, such as a queue's policy into network isolation, leaves
+    what the group should have named as open as before.
+    """
+    return {
+        phase: group
+        for phase, group in GROUP_OF_PHASE.items()
+        if not any(
+            measure.phase is phase and measure.applies_to(_only(workload, group))
+            for measure, _, _ in candidates
+        )
+    }
+
+
+def _only(workload: Workload, group: str) -> Workload:
+    return workload.model_copy(update={other: () for other in GROUPS if other != group})

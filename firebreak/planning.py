@@ -16,7 +16,7 @@ from pydantic import AwareDatetime
 
 from firebreak.engine import Engine, folder
 from firebreak.errors import AbsentError, ContainmentError, UsageError
-from firebreak.guard import GROUP_OF_PHASE, Candidate, refusals
+from firebreak.guard import Candidate, refusals, undeclared
 from firebreak.measure import Context, Measure, measures, now
 from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
 from firebreak.record import ContainmentInput, Plan, PlannedStep, RunRef
@@ -319,11 +319,9 @@ def _unprovable(states: Iterable[State]) -> Iterator[str]:
 
 
 def _empty(run: Run, survey: Survey) -> dict[Phase, str]:
-    inhabited = {kind.phase for kind, _, _ in survey.candidates}
     return {
         phase: run.workload.without[group]  # type: ignore[index]  # the keys are the group names
-        for phase, group in GROUP_OF_PHASE.items()
-        if phase not in inhabited
+        for phase, group in undeclared(run.workload, survey.candidates).items()
     }
 
 

@@ -212,7 +212,7 @@ class Containment(Approvable):
         facts = self.facts.phases[phase]
         facts.started_at = workflow.now()
         if phase in plan.empty_phases:
-            facts.deviations.append(f"nothing declared for this phase: {plan.empty_phases[phase]}")
+            facts.deviations.append(f"declared absent: {plan.empty_phases[phase]}")
         await self._attempt(plan, phase, list(plan.of(phase)))
         await self._gate(plan, phase)
 

@@ -22,9 +22,7 @@ def test_a_workload_that_declares_to_have_no_network_is_contained_and_the_gap_is
     network = document.phases[1]
     assert network.measures == ()
     (deviation,) = network.deviations
-    assert deviation.startswith(
-        "nothing declared for this phase: runs as a scheduled function outside of any"
-    )
+    assert deviation.startswith("declared absent: runs as a scheduled function outside of any")
 
 
 def test_a_shared_identity_shows_its_blast_radius_and_is_refused(stack: Stack) -> None:

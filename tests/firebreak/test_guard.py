@@ -7,20 +7,30 @@ from typing import Any
 import pytest
 
 from firebreak.guard import Candidate, refusals
-from firebreak.measure import Measure, now
-from firebreak.model import Cloud, Mode, Phase, Run, Target, Workload
+from firebreak.measure import Measure, measures, now
+from firebreak.model import Cloud, Mode, Phase, Resource, Run, Target, Workload
 from firebreak.settings import GuardSettings
 
 ACCOUNT = "222222222222"
 
 
-def measure_of(phase: Phase) -> type[Measure[Any]]:
-    """A measure's class, as far as the guard looks at it."""
-    return type("Named", (Measure,), {"phase": phase, "name": f"aws.step-{int(phase)}"})
+GROUP = {1: "identities", 2: "network", 3: "artifacts", 4: "evidence_sources"}
+
+
+def measure_of(phase: Phase, group: str = "") -> type[Measure[Any]]:
+    """A measure's class, as far as the guard looks at it: its phase, and the group that gives it targets."""
+
+    def applies_to(workload: Workload) -> tuple[Resource, ...]:
+        return tuple(getattr(workload, group or GROUP[phase]))
+
+    fields = {"phase": phase, "name": f"aws.step-{int(phase)}", "applies_to": staticmethod(applies_to)}
+    return type("Named", (Measure,), fields)
 
 
 def run_of(mode: Mode = Mode.LIVE, **fields: Any) -> Run:
-    workload = Workload(id="agent", cloud=Cloud.AWS, account=ACCOUNT, region="eu-central-1", **fields)
+    declared = {group: [{"kind": "any", "ref": group}] for group in GROUP.values()}
+    place = {"id": "agent", "cloud": Cloud.AWS, "account": ACCOUNT, "region": "eu-central-1"}
+    workload = Workload.model_validate({**place, **declared, **fields})
     return Run(incident_id="INC-1", mode=mode, workload=workload, triggered_at=now())
 
 
@@ -91,6 +101,40 @@ def test_a_phase_without_steps_is_refused_unless_the_workload_says_why(phase: in
     assert Phase(phase).title in reasons[0]
     assert group in reasons[0]
     assert refused(*others, run=run_of(without={group: "it has none"})) == ()
+
+
+@pytest.mark.parametrize(
+    ("phase", "group", "other"),
+    [(2, "network", "channels"), (3, "artifacts", "stores"), (4, "evidence_sources", "identities")],
+)
+def test_what_another_group_brings_into_a_phase_is_not_taken_for_its_own(
+    phase: int, group: str, other: str
+) -> None:
+    borrowed = (measure_of(Phase(phase), other), candidate(phase, "queue")[1], ())
+    others = tuple(each for each in WHOLE if each[0].phase is not Phase(phase))
+    lacking: dict[str, Any] = {group: [], other: [{"kind": "any", "ref": "queue"}]}
+    (reason,) = refused(*others, borrowed, run=run_of(**lacking))
+    assert f"add its {group}" in reason
+    assert refused(*others, borrowed, run=run_of(**lacking, without={group: "it has none"})) == ()
+
+
+def test_the_queue_and_the_memory_of_a_workload_do_not_stand_for_its_network_and_artifacts() -> None:
+    arn = f"arn:aws:{{}}:{ACCOUNT}:{{}}"
+    run = run_of(
+        identities=[{"kind": "iam-role", "ref": arn.format("iam:", "role/agent")}],
+        channels=[{"kind": "sqs-queue", "ref": arn.format("sqs:eu-central-1", "agent")}],
+        stores=[{"kind": "s3-prefix", "ref": "arn:aws:s3:::agent/memory/"}],
+        network=[],
+        artifacts=[],
+        evidence_sources=[],
+    )
+    real = [(each, target, ()) for each in measures(Cloud.AWS) for target in each.applies_to(run.workload)]
+    assert {each.phase for each, _, _ in real} == set(Phase)
+    assert [reason.partition("add its ")[2].split(",")[0] for reason in refused(*real, run=run)] == [
+        "network",
+        "artifacts",
+        "evidence_sources",
+    ]
 
 
 def test_every_reason_is_named_once() -> None:

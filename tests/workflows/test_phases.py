@@ -203,7 +203,7 @@ async def test_a_phase_declared_empty_is_a_deviation_and_an_undeclared_one_is_no
     )
     document = await declared.ended()
     assert document.verdict is Verdict.CONTAINED
-    assert document.phases[1].deviations == ("nothing declared for this phase: runs inside the provider",)
+    assert document.phases[1].deviations == ("declared absent: runs inside the provider",)
     undeclared = await (await stage.play(Script(acts))).ended()
     assert undeclared.phases[1].verdict is Verdict.UNPROVEN
     assert undeclared.verdict is Verdict.PARTIALLY_CONTAINED
