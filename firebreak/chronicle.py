@@ -26,13 +26,15 @@ def triggered(number: int, trigger: Trigger) -> CustodyEvent:
 
 
 def planned(plan: Plan, trigger: Trigger) -> CustodyEvent:
-    """The plan and every pre-state, read before the first change."""
+    """The plan with all it rests on, and every pre-state, read before the first change."""
+    fixed = (*plan.stored, *(step.state for step in plan.steps))
     return CustodyEvent(
         event_id="plan",
         action=Action.PLANNED,
         actor=RESPONDER,
         at=trigger.received_at,
-        evidence_ids=("workload.json", "plan.json", *(evidence_id(step.state) for step in plan.steps)),
+        evidence_ids=tuple(evidence_id(each) for each in fixed),
+        sha256=tuple(each.sha256 for each in fixed),
         summary=f"{len(plan.steps)} steps planned, pre-states recorded",
     )
 
@@ -62,6 +64,7 @@ def step_events(outcome: StepOutcome, attempt: int) -> Iterator[CustodyEvent]:
             actor=RESPONDER,
             at=outcome.applied_at,
             evidence_ids=(evidence_id(outcome.change),),
+            sha256=(outcome.change.sha256,),
             where=outcome.target.account,
             summary=f"{outcome.measure} on {outcome.target.ref}",
         )
@@ -72,6 +75,7 @@ def step_events(outcome: StepOutcome, attempt: int) -> Iterator[CustodyEvent]:
             actor=RESPONDER,
             at=outcome.findings[-1].observed_at,
             evidence_ids=(evidence_id(outcome.findings_stored),),
+            sha256=(outcome.findings_stored.sha256,),
             summary=f"{outcome.measure} on {outcome.target.ref}: {outcome.verdict}",
         )
 

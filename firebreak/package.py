@@ -158,6 +158,7 @@ def _received(kept: Sequence[Exhibit], run: RunRef, actor: Actor) -> Iterator[Cu
             actor=actor,
             at=run.triggered_at,
             evidence_ids=tuple(item.evidence_id for item in kept),
+            sha256=tuple(item.stored.sha256 for item in kept),
             purpose="the alerts as they were received",
             summary=f"raw alerts and their headers: {len(kept)} exhibits",
         )
@@ -174,6 +175,7 @@ def _collected(
                 actor=actor,
                 at=change.applied_at,
                 evidence_ids=tuple(item.evidence_id for item in items),
+                sha256=tuple(item.stored.sha256 for item in items),
                 where=change.target.account,
                 purpose="forensic capture",
                 summary=f"{change.measure} on {change.target.ref}: {len(items)} exhibits",

@@ -123,6 +123,7 @@ def _events(
             at=request.requested_at,
             authorisation="release",
             evidence_ids=(evidence_id(asked),),
+            sha256=(asked.sha256,),
             summary=f"{request.reason} ({chain})",
         )
     for outcome in done:
@@ -132,6 +133,7 @@ def _events(
             actor=actor,
             at=outcome.findings[-1].observed_at if outcome.findings else request.requested_at,
             evidence_ids=(evidence_id(outcomes),),
+            sha256=(outcomes.sha256,),
             where=outcome.target.account,
             summary=f"{outcome.measure} on {outcome.target.ref}: {outcome.verdict}",
         )

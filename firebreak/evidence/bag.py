@@ -6,7 +6,7 @@ new versions, and the statement, written last, names the versions that belong to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -77,11 +77,15 @@ class Sealed(FrozenModel):
 
 
 def seal(vault: Vault, contents: Contents, signer: Signer) -> Sealed:
-    """Write the bag's lists and the signed statement; every object is locked by the vault."""
+    """Write the bag's lists and the signed statement; every object is locked by the vault.
+
+    Raises EvidenceError, before anything is written, for a custody chain that is not whole.
+    """
     from firebreak.evidence.sign import sign, statement  # noqa: PLC0415 - see above: the first seal waits
 
     exhibits = _distinct(contents.exhibits)
     lines = tuple(contents.custody_lines)
+    head = _whole(lines, contents.incident_id)
     files = _Files(vault, contents.incident_id)
     files.put(EXHIBITS, b"".join(exhibit.canonical() + b"\n" for exhibit in exhibits.values()))
     files.put(CUSTODY, "".join(f"{line}\n" for line in lines).encode())
@@ -92,7 +96,6 @@ def seal(vault: Vault, contents: Contents, signer: Signer) -> Sealed:
     files.put(MANIFEST, manifest_bytes({path: each.sha256 for path, each in payload.items()}), "text/plain")
     tags = {name: files.stored[name].sha256 for name in TAG_FILES}
     files.put(TAG_MANIFEST, manifest_bytes(tags), "text/plain")
-    head = custody.inspect(lines, contents.incident_id, None).head
     envelope = sign(statement(tags, _predicate(contents, head, files.stored)), signer)
     attestation = vault.put(f"{contents.incident_id}.{ATTESTATION}", envelope)
     return Sealed(
@@ -108,6 +111,14 @@ def seal(vault: Vault, contents: Contents, signer: Signer) -> Sealed:
         payload_bytes=sum(each.size for each in payload.values()),
         files=tuple(files.stored.values()),
     )
+
+
+def _whole(lines: Sequence[str], incident_id: str) -> Head:
+    """The end of the chain; raises EvidenceError for one that is not whole: signing would vouch for it."""
+    head = custody.inspect(lines, incident_id, None).head
+    if problems := custody.check(lines, incident_id, head):
+        raise EvidenceError(f"the custody chain is not whole: {'; '.join(problems)}", resource=incident_id)
+    return head
 
 
 class _Files:

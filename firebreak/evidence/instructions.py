@@ -44,8 +44,10 @@ It works offline, runs six numbered checks, and names every item that is missing
 
 - `data/exhibits.jsonl`: every exhibit, where it was acquired, how, when, its SHA-256, and the version and
   the retention of its immutable copy.
-- `data/custody/custody.jsonl`: who did what to which exhibit. Each entry carries the hash of the one before
-  it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in the signed statement.
+- `data/custody/custody.jsonl`: who did what to which exhibit, and what the exhibit held then (`sha256`, in the
+  order of `evidence_ids`; the last entry that names an exhibit names what lies here). Each entry carries the
+  hash of the one before it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in the
+  signed statement.
 """
 
 _DRILL_NOTE = "\n\n**DRILL. This is practice and not an incident; it is signed with the drill key.**"

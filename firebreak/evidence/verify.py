@@ -243,6 +243,9 @@ class _Verification:
             yield name, "no custody entry names this exhibit"
         for name in sorted(chain.evidence_ids - self.exhibits.keys()):
             yield name, "custody names it, but there is no such exhibit"
+        for name, exhibit in self.exhibits.items():
+            if chain.digests.get(name, exhibit.stored.sha256) != exhibit.stored.sha256:
+                yield name, "its SHA-256 is not the one that custody recorded"
 
     # Step 5
 

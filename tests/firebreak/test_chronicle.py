@@ -46,6 +46,15 @@ def test_a_step_tells_its_change_and_its_proof() -> None:
     assert not changed.actor.human
 
 
+def test_another_content_of_the_same_document_is_another_event() -> None:
+    stored = WHOLE.findings_stored
+    assert stored is not None
+    other = WHOLE.model_copy(update={"findings_stored": stored.model_copy(update={"sha256": "0" * 64})})
+    (_, verified), (_, differing) = chronicle.step_events(WHOLE, 1), chronicle.step_events(other, 1)
+    assert verified.event_id == differing.event_id
+    assert verified != differing
+
+
 def test_a_step_that_never_came_back_tells_nothing_it_does_not_know() -> None:
     assert list(chronicle.step_events(outcome(verdict=Verdict.UNPROVEN, error="timed out"), 1)) == []
 

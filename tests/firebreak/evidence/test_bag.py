@@ -99,6 +99,15 @@ def test_a_later_overwrite_does_not_change_the_sealed_package(desk: Any) -> None
     assert verify(desk.export(sealed), desk.trusted()).ok
 
 
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_chain_with_a_gap_is_not_signed(desk: Any, missing: int) -> None:
+    contents = desk.contents(desk.small())
+    lines = [line for number, line in enumerate(contents.custody_lines) if number != missing]
+    with pytest.raises(EvidenceError, match="not whole"):
+        seal(desk.vault, replace(contents, custody_lines=lines), open_signer(f"file:{desk.key}"))
+    assert list(desk.vault.list(f"INC-1.{ATTESTATION}")) == []
+
+
 def test_two_exhibits_of_one_name_are_refused(desk: Any) -> None:
     with pytest.raises(EvidenceError, match="different content"):
         desk.seal([desk.exhibit("a", b"1"), desk.exhibit("a", b"2")])

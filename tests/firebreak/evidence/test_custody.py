@@ -45,6 +45,18 @@ def test_an_event_reported_again_by_a_retry_is_taken_once() -> None:
     assert check(lines, "INC-1", head) == []
 
 
+def test_the_last_entry_that_says_what_an_exhibit_held_counts() -> None:
+    said = {"evidence_ids": ("a", "b")}
+    events = [event(1, **said, sha256=("1" * 64, "2" * 64)), event(2, **said)]
+    lines, head = extend(genesis("INC-1"), [*events, event(3, evidence_ids=("b",), sha256=("3" * 64,))])
+    assert inspect(lines, "INC-1", head).digests == {"a": "1" * 64, "b": "3" * 64}
+
+
+def test_an_entry_has_a_digest_for_each_exhibit_or_for_none() -> None:
+    with pytest.raises(ValueError, match="one SHA-256 for each"):
+        event(1, evidence_ids=("a", "b"), sha256=("1" * 64,))
+
+
 def test_two_different_events_under_one_id_are_found() -> None:
     lines, head = extend(genesis("INC-1"), [event(1), event(1, summary="another")])
     assert check(lines, "INC-1", head) == ["event id e-1 stands 2 times"]

@@ -316,6 +316,12 @@ def test_all_problems_are_reported_together(copy: Copy) -> None:
     assert "step 1: data/more: added" in str(report.problems[0]) + "".join(map(str, report.problems))
 
 
+@pytest.mark.parametrize("name", ["containment", "release"])
+def test_packages_of_0_1_are_still_genuine(name: str) -> None:
+    packages = Path(__file__).parents[2] / "data" / "packages-0.1"
+    assert verify(packages / name, load_public_keys([packages / "signing.pem.pub"])).problems == ()
+
+
 def test_a_folder_that_is_no_package_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="not an evidence package"):
         verify(tmp_path, ())

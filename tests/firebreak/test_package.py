@@ -1,0 +1,126 @@
+"""The package of a run: what its steps left, bound by custody to its content, each at its own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firebreak import chronicle, inventory, package, planning, steps
+from firebreak.engine import Engine
+from firebreak.evidence import custody
+from firebreak.evidence.custody import Actor
+from firebreak.evidence.export import export
+from firebreak.evidence.sign import load_public_keys
+from firebreak.evidence.verify import Problem, verify
+from firebreak.measure import Progress, now
+from firebreak.model import Mode, Phase, Stored
+from firebreak.record import ContainmentInput, Plan, RunFacts, StepOutcome, Trigger
+from firebreak.steps import Polling
+from tests.firebreak.imaginary import CLOUD, World, engine_of, imaginary_cloud, settings_for
+
+ACTOR = Actor(who="responder-1", software="firebreak")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with imaginary_cloud(tmp_path, monkeypatch) as running:
+        yield running
+
+
+@pytest.fixture
+def engine(world: World) -> Engine:
+    return engine_of(settings_for(world.root))
+
+
+class Story:
+    """A containment without Temporal: planned, applied, chained and sealed by the production functions."""
+
+    def __init__(self, engine: Engine, world: World, plan: Plan, trigger: Trigger) -> None:
+        self.engine, self.world, self.plan, self.trigger = engine, world, plan, trigger
+        self.outcomes: dict[str, StepOutcome] = {}
+        self.segments: list[Stored] = []
+        self.head = custody.genesis(plan.run.incident_id)
+        self.facts = RunFacts(
+            incident_id=plan.run.incident_id,
+            workflow_id="w",
+            workload_id="agent",
+            cloud=CLOUD,
+            mode=Mode.LIVE,
+            triggered_at=trigger.received_at,
+            alerts=[trigger],
+        )
+
+    async def contain(self) -> None:
+        self.chain((chronicle.triggered(1, self.trigger), chronicle.planned(self.plan, self.trigger)))
+        for phase in Phase:
+            done = [
+                await steps.contain(self.engine, self.plan.run, step, Polling(now()), Progress())
+                for step in self.plan.of(phase)
+            ]
+            self.outcomes |= {outcome.key: outcome for outcome in done}
+            self.chain(chronicle.phase_events(done, int(phase)))
+
+    def chain(self, events: Sequence[custody.CustodyEvent]) -> None:
+        lines, self.head = custody.extend(self.head, events)
+        body = "".join(f"{line}\n" for line in lines).encode()
+        key = f"{self.plan.run.incident_id}.custody/{len(self.segments)}.jsonl"
+        self.segments.append(self.engine.vault.put(key, body))
+
+    def seal(self, alerts: Sequence[Stored] = ()) -> Path:
+        sealed = package.seal(
+            self.engine,
+            planning.read_plan(self.engine, self.plan.stored[-1]),
+            self.facts,
+            package.Gathered(list(self.outcomes.values()), (), self.segments, alerts),
+            sealed_at=now(),
+            actor=ACTOR,
+        )
+        return export(self.engine.vault, sealed.evidence.uri, self.world.root / "package")
+
+    def problems(self, folder: Path) -> tuple[Problem, ...]:
+        return verify(folder, load_public_keys([self.world.key.with_name("signing.pem.pub")])).problems
+
+
+async def story_of(engine: Engine, world: World, **trigger: Any) -> Story:
+    workload = inventory.load(engine.settings.inventory).workload("agent")
+    usual = {"source": "siem", "reason": "odd", "requested_by": "riley", "received_at": now()}
+    asked = Trigger.model_validate(usual | trigger)
+    request = ContainmentInput(
+        incident_id="INC-1",
+        workload_id="agent",
+        workload_digest=workload.digest(),
+        cloud=CLOUD,
+        mode=Mode.LIVE,
+        trigger=asked,
+        task_queue="q",
+    )
+    return Story(engine, world, await planning.plan(engine, request), asked)
+
+
+@pytest.mark.parametrize("document", ["findings_stored", "change"])
+async def test_a_document_replaced_between_gate_and_seal_is_named(
+    world: World, engine: Engine, document: str
+) -> None:
+    story = await story_of(engine, world)
+    await story.contain()
+    outcome = next(each for each in story.outcomes.values() if each.phase is Phase.NETWORK_ISOLATE)
+    before = getattr(outcome, document)
+    other = engine.get(before).replace(b"2", b"3", 1)
+    key = before.uri.removeprefix(engine.vault.uri(""))
+    story.outcomes[outcome.key] = outcome.model_copy(update={document: engine.vault.put(key, other)})
+    (problem,) = story.problems(story.seal())
+    assert (problem.step, problem.item) == (4, chronicle.evidence_id(before))
+    assert problem.message == "its SHA-256 is not the one that custody recorded"
+
+
+async def test_every_exhibit_is_bound_to_its_content(world: World, engine: Engine) -> None:
+    story = await story_of(engine, world)
+    await story.contain()
+    folder = story.seal()
+    assert story.problems(folder) == ()
+    lines = (folder / "bag/data/custody/custody.jsonl").read_text().splitlines()
+    bound = custody.inspect(lines, "INC-1", None)
+    assert bound.digests.keys() == bound.evidence_ids
