@@ -34,8 +34,9 @@ It works offline, runs six numbered checks, and names every item that is missing
        kind = envelope["payloadType"].encode()
        open("pae.bin", "wb").write(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
        open("sig.der", "wb").write(base64.b64decode(envelope["signatures"][0]["sig"]))
-       for subject in json.loads(payload)["subject"]:
-           print(subject["digest"]["sha256"] + "  " + subject["name"], file=open("signed.txt", "a"))
+       with open("signed.txt", "w") as signed:
+           for subject in json.loads(payload)["subject"]:
+               print(subject["digest"]["sha256"] + "  " + subject["name"], file=signed)
        EOF
        openssl dgst -sha256 -verify KEY.pub -signature sig.der pae.bin
        diff signed.txt PACKAGE/bag/tagmanifest-sha256.txt && echo "the signed list is this list"
@@ -44,10 +45,10 @@ It works offline, runs six numbered checks, and names every item that is missing
 
 - `data/exhibits.jsonl`: every exhibit, where it was acquired, how, when, its SHA-256, and the version and
   the retention of its immutable copy.
-- `data/custody/custody.jsonl`: who did what to which exhibit, and what the exhibit held then (`sha256`, in the
-  order of `evidence_ids`; the last entry that names an exhibit names what lies here). Each entry carries the
-  hash of the one before it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in the
-  signed statement.
+- `data/custody/custody.jsonl`: who did what to which exhibit, and what each held then (`sha256`, in the order
+  of `evidence_ids`; of several entries for one exhibit, the last one is for what lies here). Each entry carries
+  the hash of the one before it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in
+  the signed statement.
 """
 
 _DRILL_NOTE = "\n\n**DRILL. This is practice and not an incident; it is signed with the drill key.**"
