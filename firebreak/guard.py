@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from firebreak.settings import GuardSettings
 
 Candidate = tuple[type[Measure[Any]], Target, tuple[str, ...]]
 """A measure, its target, and who else uses the target."""
+
+_PATH = re.compile(r"^(arn:[^:]+:iam::\d{12}:(?:role|user)/).+/")
+"""A role's or user's ARN up to its name, the path outside of the group."""
 
 GROUP_OF_PHASE = {
     Phase.IDENTITY_REVOKE: "identities",
@@ -60,13 +64,22 @@ def _count(candidates: Sequence[Candidate], guard: GuardSettings) -> Iterator[st
 def _protected(
     candidates: Sequence[Candidate], own: frozenset[str], protected: frozenset[str]
 ) -> Iterator[str]:
-    # Azure compares ids without regard to case; to refuse one ARN too many is the safe side.
-    mine, theirs = ({each.lower() for each in refs} for refs in (own, protected))
+    mine, theirs = ({_principal(each) for each in refs} for refs in (own, protected))
     for measure, target, _ in candidates:
-        if target.ref.lower() in mine:
+        if _principal(target.ref) in mine:
             yield f"{measure.name} would act on Firebreak's own principal {target.ref}"
-        elif target.ref.lower() in theirs:
+        elif _principal(target.ref) in theirs:
             yield f"{measure.name} would act on the protected principal {target.ref}"
+
+
+def _principal(ref: str) -> str:
+    """What two spellings of one principal have in common.
+
+    Azure compares ids without regard to case; to refuse one ARN too many is the safe side. An AWS session
+    knows the role that it came of without the role's path, and no two of an account differ by path or case
+    alone (IAM user guide, "IAM identifiers").
+    """
+    return _PATH.sub(r"\1", ref.lower())
 
 
 def _foreign(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:

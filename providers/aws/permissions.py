@@ -47,6 +47,15 @@ def principal_of(arn: str) -> str:
     return f"arn:{match[1]}:iam::{match[2]}:role/{match[3]}" if match else arn
 
 
+def responder_arns(access: AwsAccess) -> list[str]:
+    """Return the patterns of ``aws:PrincipalArn`` in the responder's requests: the role, not its session."""
+    arn = responder_arn(access)
+    if access.role_arn or ":role/" not in arn:
+        return [arn]
+    start, _, name = arn.rpartition("/")
+    return [arn, f"{start}/*/{name}"]  # what principal_of makes of a session has lost the role's path
+
+
 def own_principals(access: AwsAccess) -> tuple[str, ...]:
     """List the identities that Firebreak itself runs as: responder, orchestrator, evidence keeper."""
     own = (

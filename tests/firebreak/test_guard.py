@@ -72,6 +72,19 @@ def test_firebreaks_own_principal_is_never_a_target() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["role", "user"])
+def test_firebreaks_own_principal_is_known_under_a_path_that_its_session_does_not_tell(kind: str) -> None:
+    own, other = (f"arn:aws:iam::{each}:{kind}/Firebreak" for each in (ACCOUNT, "999999999999"))
+    pathed = f"arn:aws:iam::{ACCOUNT}:{kind}/service-role/team/firebreak"
+    for known in (own, other, pathed.replace("service-role", "elsewhere")):
+        reasons = refusals(run_of(), (*WHOLE, candidate(1, pathed)), (known,), GuardSettings())
+        assert len(reasons) == (known != other)
+    guard = GuardSettings(protected_principals=(own,))
+    assert refusals(run_of(), (*WHOLE, candidate(1, pathed)), (), guard) == (
+        f"aws.step-1 would act on the protected principal {pathed}",
+    )
+
+
 def test_a_protected_principal_is_never_a_target() -> None:
     reasons = refused(*WHOLE, candidate(1, "break-glass"), protected_principals=("break-glass",))
     assert reasons == ("aws.step-1 would act on the protected principal break-glass",)

@@ -18,8 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.measure import found
 from firebreak.model import Finding, JsonObject, Method, Run
-from providers.aws.answers import DENIED_CODES, error_code, status_of, translated
-from providers.aws.session import AwsAccess
+from providers.aws.answers import DENIED_CODES, error_code, status_of
 
 SID = "FirebreakFreeze"
 _LOCKS = tuple(threading.Lock() for _ in range(64))
@@ -62,19 +61,6 @@ def deny(
     if except_for:
         statement["Condition"] = {"ArnNotLike": {"aws:PrincipalArn": list(except_for)}}
     return statement
-
-
-def responder_arns(access: AwsAccess) -> list[str]:
-    """List what aws:PrincipalArn is in the responder's own requests: the role, not its session."""
-    if access.role_arn:
-        return [access.role_arn]
-    with translated("the responder's identity"):
-        caller = access.client("sts").get_caller_identity()["Arn"]
-    if ":assumed-role/" not in caller:
-        return [caller]
-    start, _, session = caller.replace(":sts:", ":iam:").partition(":assumed-role/")
-    name = session.split("/", 1)[0]
-    return [f"{start}:role/{name}", f"{start}:role/*/{name}"]  # a session's ARN drops the role's path
 
 
 def with_statements(policy: str | None, statements: Iterable[JsonObject]) -> str:

@@ -21,12 +21,12 @@ from providers.aws.artifacts.freeze import (
     has_any_statement,
     has_statements,
     refused,
-    responder_arns,
     restore_policy,
     restored,
     sid_of,
     with_statements,
 )
+from providers.aws.permissions import responder_arns
 from providers.aws.resources import EcrRepository, declared
 from providers.aws.session import AwsMeasure
 

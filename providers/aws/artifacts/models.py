@@ -21,7 +21,6 @@ from providers.aws.artifacts.freeze import (
     has_any_statement,
     has_statements,
     refused,
-    responder_arns,
     restore_policy,
     restored,
     sid_of,
@@ -29,6 +28,7 @@ from providers.aws.artifacts.freeze import (
     without_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_uri
+from providers.aws.permissions import responder_arns
 from providers.aws.resources import ModelPackage, S3Object, declared
 from providers.aws.session import AwsMeasure
 

@@ -28,12 +28,12 @@ from providers.aws.artifacts.freeze import (
     has_any_statement,
     has_statements,
     refused,
-    responder_arns,
     restore_policy,
     sid_of,
     with_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
+from providers.aws.permissions import responder_arns
 from providers.aws.resources import S3Object, S3Prefix
 from providers.aws.session import AwsMeasure
 

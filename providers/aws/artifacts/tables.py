@@ -18,12 +18,12 @@ from providers.aws.artifacts.freeze import (
     frozen_by_another,
     has_statements,
     refused,
-    responder_arns,
     restore_policy,
     restored,
     sid_of,
     with_statements,
 )
+from providers.aws.permissions import responder_arns
 from providers.aws.resources import DynamoDbTable
 from providers.aws.session import AwsMeasure
 

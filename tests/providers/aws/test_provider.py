@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from firebreak.measure import Measure, Scope, measures
 from firebreak.model import Cloud, JsonObject, Phase, Workload
 from providers.aws import PROVIDER
 from providers.aws.documents import compact
-from providers.aws.permissions import POLICY_LIMIT, pack, principal_of
+from providers.aws.permissions import POLICY_LIMIT, pack, principal_of, responder_arns
 from providers.aws.resources import KINDS, declared
 
 ACCOUNT, REGION = "222222222222", "eu-central-1"
@@ -278,6 +279,24 @@ def test_own_principals_cover_all_three_roles(world: Any, sample: Workload) -> N
 )
 def test_sessions_are_traced_to_their_role(arn: str, principal: str) -> None:
     assert principal_of(arn) == principal
+
+
+@pytest.mark.parametrize(
+    ("caller", "patterns"),
+    [
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/agent/s", [ROLE, f"arn:aws:iam::{ACCOUNT}:role/*/agent"]),
+        (f"arn:aws:iam::{ACCOUNT}:user/team/u", [f"arn:aws:iam::{ACCOUNT}:user/team/u"]),
+        ("arn:aws:iam::1:role/a/declared", ["arn:aws:iam::1:role/a/declared"]),
+    ],
+)
+def test_the_responder_is_known_with_and_without_the_path_of_its_role(
+    caller: str, patterns: list[str], monkeypatch: pytest.MonkeyPatch, world: Any, sample: Workload
+) -> None:
+    role = caller if ":role/" in caller else ""
+    access = world.context(sample.model_copy(update={"access": {"role_arn": role}})).access
+    sts = SimpleNamespace(get_caller_identity=lambda: {"Arn": caller})
+    monkeypatch.setattr(type(access), "client", lambda *_: sts)
+    assert responder_arns(access) == patterns
 
 
 def test_vault_and_signer_open_from_settings(world: Any) -> None:
