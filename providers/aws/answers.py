@@ -132,3 +132,19 @@ def already(resource: str, *codes: str) -> Iterator[None]:
         cause = error.__cause__
         if not isinstance(cause, ClientError) or error_code(cause) not in codes:
             raise
+
+
+@contextmanager
+def settling(resource: str, *codes: str) -> Iterator[None]:
+    """Let an error be tried again that says that AWS does not know what we made a moment ago.
+
+    EC2 API reference, "Ensuring idempotency and eventual consistency": an id may be unknown at first.
+    """
+    try:
+        with translated(resource):
+            yield
+    except PermanentCloudError as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError) and error_code(cause) in codes:
+            raise TransientCloudError(error.message, resource=error.resource) from cause
+        raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from botocore.exceptions import ClientError
 
 from firebreak.errors import PermanentCloudError, TransientCloudError
-from providers.aws.answers import already, error_code, translated
+from providers.aws.answers import already, error_code, settling, translated
 from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ IN_USE = "DependencyViolation"
 RULE_THERE = frozenset({"InvalidPermission.Duplicate"})
 RULE_GONE = frozenset({"InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound"})
 GONE = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidSecurityGroupID.NotFound"})
+# A new group lets all traffic out (VPC user guide, "Security groups for your VPC"), IPv6 by its own rule.
+_AT_FIRST: tuple[IpPermissionUnionTypeDef, ...] = (
+    {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
+    {"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]},
+)
 _EVERYTHING: IpPermissionUnionTypeDef = {
     "IpProtocol": "-1",
     "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
@@ -50,12 +55,21 @@ class QuarantineGroups:
 
     def closed(self) -> str:
         """Return the group without any rule, made if need be."""
-        return self.emptied(self._find("quarantine") or self._create("quarantine"))
+        group = self.made() or self._create("quarantine")
+        for rule in _AT_FIRST:
+            # Without asking first: a reading from before the group was made would show no rule.
+            with settling(group, *GONE), already(group, *RULE_GONE):
+                self._ec2.revoke_security_group_egress(GroupId=group, IpPermissions=[rule])
+        return self.emptied(group)
+
+    def made(self) -> str:
+        """Return the quarantine group of this incident, empty where there is none."""
+        return self._find("quarantine")
 
     def opened(self) -> str:
         """Return the group that allows everything both ways, made if need be."""
         group = self._find("open") or self._create("open")
-        with translated(group):
+        with settling(group, *GONE):
             self._allow_all(group)
         return group
 
@@ -73,11 +87,14 @@ class QuarantineGroups:
         return group
 
     def remove(self, used: str) -> None:
-        """Delete the groups of this incident and of the one that made ``used``, once nothing is in them."""
-        incidents = {self._access.run.incident_id, *self._maker(used)}
+        """Delete the groups of this incident and of the one that made ``used``, once nothing is in them.
+
+        None was used where isolating failed before there was one.
+        """
+        incidents = {self._access.run.incident_id, *(self._maker(used) if used else ())}
         groups = {*self._tagged("open", *incidents), *self._tagged("quarantine", *incidents)} - {used}
         # The one that was used goes last: it alone tells which earlier incident made the others.
-        for group in (*sorted(groups), used):
+        for group in (*sorted(groups), *([used] if used else [])):
             # The last interface that leaves a group deletes it.
             with already(group, IN_USE, *GONE):
                 self._ec2.delete_security_group(GroupId=group)

@@ -1,9 +1,4 @@
-"""Phase 2 on AWS, security groups: isolate every interface of the workload, and prove it by flow logs.
-
-The swap takes two steps, as in AWS's own runbook AWSSupport-ContainEC2Instance: first a group that allows
-everything, so that flows stop being tracked, then a group without rules, which interrupts untracked flows
-at once (EC2 user guide, "Security group connection tracking"). A tracked flow would outlive a single swap.
-"""
+"""Phase 2 on AWS, security groups: isolate every interface of the workload, and prove it by flow logs."""
 
 from __future__ import annotations
 
@@ -13,8 +8,7 @@ from firebreak.declarations import of_kind
 from firebreak.errors import ContainmentError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
-from providers.aws.answers import translated
-from providers.aws.network import autoscaling, flowproof, flowrecords
+from providers.aws.network import autoscaling, flowproof, flowrecords, swap
 from providers.aws.network.canary import Attempt, CanaryFunction, Reach, declared_canary
 from providers.aws.network.groups import QuarantineGroups, read_group
 from providers.aws.network.interfaces import (
@@ -94,13 +88,15 @@ class QuarantineSecurityGroup(
         """Swap to open and then to closed; a retry after a crash goes on from what it finds."""
         groups = QuarantineGroups(self.access, state.values["vpc"])
         changed = autoscaling.hold(self.access, target.parent, state.values["auto_scaling"])
-        closed = groups.closed_around(interface(self.access, target.ref).groups)
+        actual = interface(self.access, target.ref).groups
+        closed = groups.closed_around(actual)
         if closed:
             groups.emptied(closed)  # isolated already: opening it again would let traffic out
         else:
-            closed, changed = groups.closed(), True
-            self._swap(target, groups.opened())
-            self._swap(target, closed)
+            closed, opened, changed = groups.closed(), groups.opened(), True
+            # Where an earlier attempt died half way, its own groups are those of the plan.
+            own = state.values["groups"] if actual == (opened,) else actual
+            swap.isolate(self.access, target.ref, opened=opened, closed=closed, own=own)
         group = state.values["auto_scaling"].get("group", "")
         return self.done(target, state, changed=changed, group=closed, auto_scaling_group=group)
 
@@ -117,10 +113,7 @@ class QuarantineSecurityGroup(
         """Put the original groups back, remove ours once unused, and release the Auto Scaling group."""
         target, before = change.target, change.before
         if list(interface(self.access, target.ref).groups) != before["groups"]:
-            with translated(target.ref):
-                self.access.client("ec2").modify_network_interface_attribute(
-                    NetworkInterfaceId=target.ref, Groups=before["groups"]
-                )
+            swap.move(self.access, target.ref, before["groups"])
         QuarantineGroups(self.access, before["vpc"]).remove(change.after["group"])
         autoscaling.let_go(self.access, target.parent, before["auto_scaling"])
         groups, scaling = (
@@ -137,11 +130,11 @@ class QuarantineSecurityGroup(
             auto_scaling=scaling,
         )
 
-    def _swap(self, target: Target, group: str) -> None:
-        with translated(target.ref):
-            self.access.client("ec2").modify_network_interface_attribute(
-                NetworkInterfaceId=target.ref, Groups=[group]
-            )
+    def begun(self, target: Target, state: State) -> Change:
+        """The closed group, where one was made."""
+        groups = QuarantineGroups(self.access, state.values["vpc"])
+        closed = groups.closed_around(interface(self.access, target.ref).groups) or groups.made()
+        return self.done(target, state, changed=True, group=closed)
 
     def _control(self, target: Interface) -> JsonObject:
         canary = declared_canary(self.access)
