@@ -165,6 +165,14 @@ class Measure(ABC, Generic[AccessT]):
     def revert(self, change: Change) -> Finding:
         """Restore ``change.before`` and prove it. Idempotent; needs only the recorded change."""
 
+    def begun(self, target: Target, state: State) -> Change:
+        """What to revert where ``apply`` failed half way and returned no change; read-only.
+
+        It has whatever ``revert`` takes from ``Change.after``, from names that follow from the run and from
+        what is there now.
+        """
+        return self.done(target, state, changed=True)
+
     def done(self, target: Target, state: State, *, changed: bool, **after: Any) -> Change:
         """The Change of this measure, stamped now."""
         return Change(

@@ -54,6 +54,7 @@ class Streak:
     count: int = 0
     total: int = 0
     observations: deque[tuple[Finding, ...]] = field(default_factory=lambda: deque(maxlen=1000))
+    """The last 1,000."""
 
     def add(self, findings: Sequence[Finding], gate: Gate = "all") -> bool:
         """Record an observation; True when enough of them held, as far as the gate looks."""
@@ -68,10 +69,16 @@ class Streak:
 
 
 async def contain(
-    engine: Engine, ref: RunRef, step: PlannedStep, polling: Polling, progress: Progress
+    engine: Engine,
+    ref: RunRef,
+    step: PlannedStep,
+    polling: Polling,
+    progress: Progress,
+    seen: Stored | None = None,
 ) -> StepOutcome:
     """Apply the step, record the change, and observe until it is proved or the time is over.
 
+    ``seen`` is what an earlier attempt observed: it stays in the evidence.
     Raises PermanentCloudError or TransientCloudError when it cannot be applied.
     """
     measure = await engine.blocking(lambda: engine.measure(ref, step, progress))
@@ -85,6 +92,7 @@ async def contain(
         change=stored,
         changed=change.changed,
         applied_at=change.applied_at,
+        findings_stored=seen,
     )
     return await _prove(engine, measure, step, change, outcome, polling)
 
@@ -111,16 +119,23 @@ async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Pro
 async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome) -> StepOutcome:
     """Undo an applied step and prove the pre-state; what is irreversible stays in force, and says so."""
     measure = await engine.blocking(lambda: engine.measure(ref, step))
-    change = await engine.blocking(lambda: _recorded(engine, measure, applied))
-    if change is None:
-        finding = await engine.blocking(lambda: _untouched(engine, measure, step))
-        return _reverted(applied, finding)
-    try:
-        finding = await engine.blocking(lambda: measure.revert(change))
-    except Irreversible as kept:
-        finding = found(Method.CONFIGURATION, str(kept), holds=True, kept=True)
+    finding = await engine.blocking(lambda: _undone(engine, measure, step, applied))
     log.info("measure.reverted", measure=step.measure, target=step.target.key, holds=finding.holds)
     return _reverted(applied, finding)
+
+
+def _undone(engine: Engine, measure: Measure[Any], step: PlannedStep, applied: StepOutcome) -> Finding:
+    change = _recorded(engine, measure, applied)
+    if change is None:
+        state = State.model_validate_json(engine.get(step.state))
+        began = bool(applied.error)
+        if not began or (measure.irreversible and _same(measure, state)):
+            return _untouched(measure, state)
+        change = measure.begun(step.target, state)
+    try:
+        return measure.revert(change)
+    except Irreversible as kept:
+        return found(Method.CONFIGURATION, str(kept), holds=True, kept=True)
 
 
 def _reverted(applied: StepOutcome, finding: Finding) -> StepOutcome:
@@ -139,16 +154,24 @@ def _recorded(engine: Engine, measure: Measure[Any], applied: StepOutcome) -> Ch
     return Change.model_validate_json(engine.get(engine.vault.find(uri)))
 
 
-def _untouched(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Finding:
-    """Whether a step without a recorded change left everything as it was; it may have failed half way."""
-    state = State.model_validate_json(engine.get(step.state))
-    if measure.snapshot(step.target) == state.values:
+def _untouched(measure: Measure[Any], state: State) -> Finding:
+    """Whether everything is as it was before a step of which no change is on record.
+
+    What differs is left alone where the step never began: then somebody else changed it.
+    """
+    if _same(measure, state):
         return found(Method.CONFIGURATION, "never applied: the state is the one from before", holds=True)
     return found(
         Method.CONFIGURATION,
-        "no change is on record, but the state is not the one from before: compare it with before.json",
+        f"no change is on record, but {state.target.ref} is not as before: compare it with before.json",
         holds=False,
     )
+
+
+def _same(measure: Measure[Any], state: State) -> bool:
+    """Whether a snapshot reads as before, without the record of the attempt that is its control."""
+    now = measure.snapshot(state.target)
+    return {**now, "control": None} == {**state.values, "control": None}
 
 
 def _apply(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Change:
@@ -174,6 +197,7 @@ async def _prove(
     findings, proved, relieved = await _observe_until(engine, measure, step, change, streak, polling)
     complete = all(f.holds for f in findings)
     log.info("measure.proved" if proved else "measure.unproven", measure=step.measure, target=step.target.key)
+    count, earlier = await engine.blocking(lambda: _earlier(engine, outcome.findings_stored))
     outcome = outcome.model_copy(
         update={
             "verdict": Verdict.CONTAINED if proved and complete else Verdict.UNPROVEN,
@@ -182,13 +206,21 @@ async def _prove(
             "proved_at": findings[-1].observed_at if proved and complete else None,
             "findings": findings,
             "findings_stored": None,
-            "observations": outcome.observations + streak.total,
+            "observations": count + streak.total,
         }
     )
-    seen = Observations(outcome=outcome, observations=tuple(streak.observations))
+    seen = Observations(outcome=outcome, observations=(*earlier, *streak.observations))
     place = f"{measure.context.folder}/findings.json"
     stored = await engine.blocking(lambda: engine.put(place, seen))
     return outcome.model_copy(update={"findings_stored": stored})
+
+
+def _earlier(engine: Engine, stored: Stored | None) -> tuple[int, tuple[tuple[Finding, ...], ...]]:
+    """What was observed before a handover, a gate that left the logs for later, or a retry, and how often."""
+    if stored is None:
+        return 0, ()
+    seen = Observations.model_validate_json(engine.get(stored))
+    return seen.outcome.observations, seen.observations
 
 
 async def _observe_until(

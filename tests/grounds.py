@@ -51,6 +51,14 @@ class Ground(ABC):
     def let_time_pass(self) -> float:
         """Give logs the time to be written; returns the seconds that went by."""
 
+    @abstractmethod
+    def refuse(self, effect: str, after: int) -> None:
+        """Deny every change of that name, once so many have been let through."""
+
+    @abstractmethod
+    def relent(self) -> None:
+        """Deny nothing any more."""
+
     def workloads(self) -> list[Workload]:
         """Every workload, the sample agent first."""
         loaded = inventory.load(self.sample.inventory_path)
@@ -82,6 +90,13 @@ class AwsGround(Ground):
     def stored(self, since: int) -> list[str]:
         return self._in(self.sample.evidence_account, since)
 
+    def refuse(self, effect: str, after: int) -> None:
+        service, _, operation = effect.partition(":")
+        self.sandbox.inject("denied", service=service, operation=operation, after=after, times=-1)
+
+    def relent(self) -> None:
+        self.sandbox.clear_faults()
+
     def let_time_pass(self) -> float:
         time.sleep(SLOW_TO_SHOW)
         return SLOW_TO_SHOW
@@ -109,6 +124,12 @@ class AzureGround(Ground):
 
     def stored(self, since: int) -> list[str]:
         return self._by(self.keeper, since)
+
+    def refuse(self, effect: str, after: int) -> None:
+        self.sandbox.inject("denied", operation=effect, after=after, times=-1)
+
+    def relent(self) -> None:
+        self.sandbox.clear_faults()
 
     def let_time_pass(self) -> float:
         self.sandbox.advance(FLOW_AGGREGATION_SECONDS)

@@ -38,6 +38,8 @@ class Fault:
     operation: str
     kind: FaultKind
     times: int = 1
+    after: int = 0
+    """Matching calls that are let through first."""
     once_per_operation: bool = False
     retry_after: int = 1
     """Seconds that the answer to a throttled call names, where the cloud names them."""
@@ -52,6 +54,7 @@ class Fault:
             request.text("operation", "*"),
             FaultKind(request.body.get("kind", "")),
             request.whole("times", 1, FOREVER),
+            request.whole("after", 0, 0),
             once_per_operation=bool(request.body.get("once_per_operation", False)),
             retry_after=request.whole("retry_after", 1, 0),
         )
@@ -59,6 +62,9 @@ class Fault:
     def strikes(self, place: str, operation: str) -> bool:
         """Tell whether an operation is hit, and use the fault up."""
         if not self._matches(place, operation) or self.times == 0:
+            return False
+        if self.after > 0:
+            self.after -= 1
             return False
         if self.once_per_operation:
             return self._first_of_its_operation((place, operation))

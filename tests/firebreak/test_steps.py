@@ -244,16 +244,43 @@ async def test_a_change_whose_step_failed_afterwards_is_still_reverted(world: Wo
     assert world.open["gateway"]
 
 
-async def test_a_step_that_was_never_applied_is_released_only_when_its_state_is_untouched(
+async def failed_half_way(world: World, engine: Engine, plan: Plan, phase: Phase) -> None:
+    thing = step_of(plan, phase).target.ref
+    world.half_way.add(thing)
+    world.apply_errors[thing] = [PermanentCloudError("AccessDenied half way")]
+    with pytest.raises(PermanentCloudError):
+        await contain(engine, plan, phase)
+
+
+async def test_a_step_that_never_began_leaves_alone_what_somebody_else_changed(
     world: World, engine: Engine
 ) -> None:
     plan = await planned(engine)
     step = step_of(plan, Phase.NETWORK_ISOLATE)
-    untouched = await steps.revert(engine, plan.run, step, unknown(step))
+    never = unknown(step).model_copy(update={"error": ""})
+    untouched = await steps.revert(engine, plan.run, step, never)
     assert untouched.verdict is Verdict.RELEASED
-    world.half_way.add("gateway")
-    world.apply_errors["gateway"] = [PermanentCloudError("AccessDenied half way")]
-    with pytest.raises(PermanentCloudError):
-        await contain(engine, plan, Phase.NETWORK_ISOLATE)
-    touched = await steps.revert(engine, plan.run, step, unknown(step))
+    world.open["gateway"] = False
+    touched = await steps.revert(engine, plan.run, step, never)
     assert touched.verdict is Verdict.UNPROVEN
+    assert "gateway" in touched.findings[0].observed
+    assert not world.open["gateway"]
+
+
+async def test_what_a_step_did_before_it_failed_for_good_is_undone(world: World, engine: Engine) -> None:
+    plan = await planned(engine)
+    step = step_of(plan, Phase.NETWORK_ISOLATE)
+    await failed_half_way(world, engine, plan, Phase.NETWORK_ISOLATE)
+    back = await steps.revert(engine, plan.run, step, unknown(step))
+    assert (back.verdict, back.findings[0].observed) == (Verdict.RELEASED, "as before")
+    assert world.open["gateway"]
+
+
+async def test_what_cannot_be_undone_is_kept_only_where_it_happened(world: World, engine: Engine) -> None:
+    plan = await planned(engine)
+    step = next(step for step in plan.steps if step.irreversible)
+    never = await steps.revert(engine, plan.run, step, unknown(step))
+    assert (never.verdict, never.findings[0].detail) == (Verdict.RELEASED, {})
+    world.open[step.target.ref] = False
+    kept = await steps.revert(engine, plan.run, step, unknown(step))
+    assert (kept.verdict, kept.findings[0].detail) == (Verdict.RELEASED, {"kept": True})

@@ -160,7 +160,7 @@ class FreezeImageRepository(
         target, before = change.target, change.before
         now = self.snapshot(target)
         with translated(target.ref):
-            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
+            lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
             self._remove_canary(target)
             if before["lifecycle"] and not now["lifecycle"]:
                 self._client().put_lifecycle_policy(

@@ -164,7 +164,7 @@ class RejectModelPackage(
     def revert(self, change: Change) -> Finding:
         """Lift the freeze from the group's policy, then restore the approval as it was."""
         target, before = change.target, change.before
-        lifted = self._restore_policy(target, before["policy"], change.after["sid"])
+        lifted = self._restore_policy(target, before["policy"], self._sid(target))
         now = self.snapshot(target)
         if (now["status"], now["description"]) != (before["status"], before["description"]):
             try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from firebreak.declarations import of_kind
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import AbsentError, PermanentCloudError
 from firebreak.frozen import REHASH_LIMIT, custody_of, unchanged
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
@@ -195,7 +195,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         if change.after["object_lock"]:
             each_of(partial(self._hold, target, status="OFF"), ours)
         with translated(target.ref):
-            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
+            lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
             left = self._canary(target).remove(object_lock=change.after["object_lock"])
         still = [each["key"] for each in each_of(partial(self._look, target), ours) if each["held"]]
         as_before = lifted and not still
@@ -206,6 +206,13 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             still_held=still,
             canary_left_under_default_retention=left,
         )
+
+    def begun(self, target: Target, state: State) -> Change:
+        """Every declared object that is held now; ``revert`` spares what was held before."""
+        keys, _ = self._declared(target)
+        held = [each for key in keys for each in self._present(target, key) if each["held"]]
+        locked = state.values["object_lock"]
+        return self.done(target, state, changed=True, object_lock=locked, objects=held)
 
     def _place(self, target: Target, canary: Canary, *, object_lock: bool) -> None:
         try:
@@ -274,6 +281,11 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
 
     def _current(self, target: Target) -> tuple[list[JsonObject], list[str]]:
         """The current version of every declared object, and the folders that have too many of them."""
+        keys, large = self._declared(target)
+        return each_of(partial(self._look, target), ({"key": key} for key in keys)), large
+
+    def _declared(self, target: Target) -> tuple[list[str], list[str]]:
+        """The key of every declared object, and the folders that have too many of them."""
         keys = [split_s3_arn(each)[1] for each in self._refs(target, S3Object)]
         large: list[str] = []
         for folder in (split_s3_arn(each)[1] for each in self._refs(target, S3Prefix)):
@@ -282,7 +294,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 large.append(folder)
             else:
                 keys += inside
-        return each_of(partial(self._look, target), ({"key": key} for key in sorted(set(keys)))), large
+        return sorted(set(keys)), large
 
     def _keys_below(self, target: Target, folder: str, limit: int) -> list[str] | None:
         """The keys of a folder, or None when there are more than the limit."""
@@ -305,7 +317,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             except ClientError as error:
                 if status_of(error) != 404:  # noqa: PLR2004 - HEAD has no body, so no error code
                     raise
-                raise PermanentCloudError(
+                raise AbsentError(
                     "the declared artifact does not exist",
                     resource=f"{target.ref}/{key}",
                     remedy="correct the inventory, or restore the object",
@@ -317,6 +329,13 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             "size": head["ContentLength"],
             "held": head.get("ObjectLockLegalHoldStatus") == "ON",
         }
+
+    def _present(self, target: Target, key: str) -> list[JsonObject]:
+        """The current version of a key; a deleted one has none, and then nothing to release."""
+        try:
+            return [self._look(target, {"key": key})]
+        except AbsentError:
+            return []
 
     def _hold(self, target: Target, wanted: JsonObject, *, status: Literal["ON", "OFF"]) -> None:
         with translated(f"{target.ref}/{wanted['key']}"):

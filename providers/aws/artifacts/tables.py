@@ -123,7 +123,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         """Restore policy, protection and recovery as they were."""
         target, before = change.target, change.before
         with translated(target.ref):
-            lifted = self._restore_policy(target, before["policy"], change.after["sid"])
+            lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
             now = self.snapshot(target)
             if now["deletion_protection"] != before["deletion_protection"]:
                 self._protect(target, enabled=before["deletion_protection"])

@@ -130,7 +130,7 @@ class HoldBlobs(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.ARTIFACT_FREEZE, na
         target, before = change.target, change.before
         said = self._hold(target).lift(change)
         after = self._hold(target).state()
-        differs = _difference(before, after, mine=f"firebreak{change.after['mark']}")
+        differs = _difference(before, after, mine=f"firebreak{owner_mark(self.run)}")
         return found(
             Method.CONFIGURATION,
             "holds differ from before" if differs else "holds are as before",

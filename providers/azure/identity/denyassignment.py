@@ -85,6 +85,12 @@ class DenyAssignment(IdentityMeasure, cloud=Cloud.AZURE, phase=Phase.IDENTITY_RE
         text = "restored" if actual == before else "differs from the pre-state"
         return found(Method.EFFECTIVE_POLICY, f"deny assignment {text}", holds=actual == before, deny=actual)
 
+    def begun(self, target: Target, state: State) -> Change:
+        """The principal it is for."""
+        principal = principals.read(self.access, target)
+        skipped = state.values["unavailable"]
+        return self.done(target, state, changed=True, principal_id=principal.object_id, skipped=skipped)
+
     def _path(self, object_id: str) -> str:
         """One for each workload and principal: two that share a principal are released on their own."""
         name = uuid5(NAMESPACE_URL, f"firebreak {owner_mark(self.run)} {object_id.lower()}")

@@ -118,6 +118,11 @@ class QuarantineNsg(AzureMeasure, cloud=Cloud.AZURE, phase=Phase.NETWORK_ISOLATE
             Method.CONFIGURATION, f"security group and routes {text}", holds=same, group=group, routes=routes
         )
 
+    def begun(self, target: Target, state: State) -> Change:
+        """Our group, where it was made."""
+        group = QuarantineGroup(self.access, interface(self.access, target.ref)).made()
+        return self.done(target, state, changed=True, group=group)
+
     def blast_radius(self, target: Target) -> tuple[str, ...]:
         """Whoever else is in subnets that are declared as dedicated: their routes may be cut."""
         hole = Blackhole(self.access, interface(self.access, target.ref))

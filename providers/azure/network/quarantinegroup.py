@@ -102,9 +102,13 @@ class QuarantineGroup:
         """Tell whether a group was made for this workload."""
         return bool((group.get("tags") or {}).get(OWNER_TAG) == owner_mark(self.access.run))
 
+    def made(self) -> str:
+        """Return our group, empty where there is none."""
+        return next((ref for ref in self._names() if self.is_ours(find(self.access, ref) or {})), "")
+
     def remove(self, ref: str) -> None:
-        """Delete our group; one that something is still in stays, closed as it is."""
-        current = find(self.access, ref)
+        """Delete our group, if any; one that something is still in stays, closed as it is."""
+        current = find(self.access, ref) if ref else None
         if current is not None and self.is_ours(current):
             with already(ref, *IN_USE):
                 self.access.arm().delete(ref, NETWORK)

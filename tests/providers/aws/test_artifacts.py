@@ -18,77 +18,21 @@ from providers.aws.resources import (
     S3Object,
     S3Prefix,
 )
-from tests.providers.driving import OneTarget, holds
+from tests.providers.aws.freezing import (
+    ACCOUNT,
+    REGION,
+    Step,
+    denied,
+    make_bucket,
+    make_table,
+    objects_step,
+    seed_objects,
+    table_step,
+)
+from tests.providers.driving import holds
 
-REGION = "eu-central-1"
-ACCOUNT = "222222222222"
 FREEZES = ("aws.lock-objects", "aws.freeze-memory-table", "aws.freeze-image-repository")
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
-
-
-class Step(OneTarget):
-    """One measure on its one target, driven as the engine drives it, with no more rights than it asks for."""
-
-    def __init__(
-        self,
-        world: Any,
-        name: str,
-        *,
-        access: dict[str, str] | None = None,
-        owner: str = "agent",
-        **groups: Any,
-    ) -> None:
-        workload = world.workload(**groups).model_copy(update={"id": owner})
-        if access is None:
-            workload = world.exactly(workload, *{name, "aws.lock-objects"})
-        else:
-            workload = workload.model_copy(update={"access": access})
-        self.access = workload.access
-        kind = measure(name)
-        (self.target,) = kind.applies_to(workload)
-        self.measure: Any = kind(world.context(workload))
-
-
-def denied(call: Any, **arguments: Any) -> bool:
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"] in {"AccessDenied", "AccessDeniedException"}
-
-
-def make_bucket(world: Any, name: str, *, lock: bool, versioned: bool = False) -> Any:
-    s3 = world.admin("s3")
-    s3.create_bucket(
-        Bucket=name,
-        ObjectLockEnabledForBucket=lock,
-        CreateBucketConfiguration={"LocationConstraint": REGION},
-    )
-    if versioned:
-        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    return s3
-
-
-def objects_step(
-    world: Any,
-    bucket: str,
-    *,
-    folder: str = "memory/",
-    approved: str | None = None,
-    access: dict[str, str] | None = None,
-) -> Step:
-    model = S3Object(
-        kind="s3-object", ref=f"arn:aws:s3:::{bucket}/models/a.bin", role="model", approved_sha256=approved
-    )
-    prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/prompts/p.txt", role="prompt")
-    stores = (S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/{folder}"),) if folder else ()
-    return Step(world, "aws.lock-objects", access=access, artifacts=(model, prompt), stores=stores)
-
-
-def seed_objects(s3: Any, bucket: str) -> dict[str, bytes]:
-    bodies = {"models/a.bin": b"weights", "prompts/p.txt": b"be good", "memory/1": b"one", "memory/2": b"two"}
-    for key, body in bodies.items():
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
-    s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"not ours")
-    return bodies
 
 
 @pytest.mark.parametrize(("lock", "versioned"), [(True, False), (False, True), (False, False)])
@@ -528,29 +472,6 @@ def test_stages_without_a_transition_are_refused(world: Any, fresh: Any, stage: 
     make_pipeline(world, name)
     with pytest.raises(PermanentCloudError, match=message):
         pipeline_step(world, name, stage).snapshot()
-
-
-def make_table(world: Any, name: str, kinds: str = "S", **options: Any) -> Any:
-    dynamodb = world.admin("dynamodb")
-    names = ["session", "turn"][: len(kinds)]
-    dynamodb.create_table(
-        TableName=name,
-        KeySchema=[
-            {"AttributeName": each, "KeyType": role}
-            for each, role in zip(names, ["HASH", "RANGE"], strict=False)
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": each, "AttributeType": kind} for each, kind in zip(names, kinds, strict=True)
-        ],
-        BillingMode="PAY_PER_REQUEST",
-        **options,
-    )
-    return dynamodb
-
-
-def table_step(world: Any, name: str) -> Step:
-    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
-    return Step(world, "aws.freeze-memory-table", stores=(DynamoDbTable(kind="dynamodb-table", ref=arn),))
 
 
 @pytest.mark.parametrize("kinds", ["S", "N", "B", "SN"])
