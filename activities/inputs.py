@@ -27,6 +27,8 @@ class StepInput(FrozenModel):
     until: AwareDatetime
     gate: Gate = "all"
     applied: StepOutcome | None = None
+    seen: Stored | None = None
+    """What an earlier attempt observed, in the evidence store."""
 
 
 class MarkInput(FrozenModel):

@@ -59,7 +59,9 @@ class MeasureActivities:
             async with heartbeating() as progress:
                 if request.applied is not None:
                     return await steps.prove(self.engine, request.run, request.step, request.applied, polling)
-                return await steps.contain(self.engine, request.run, request.step, polling, progress)
+                return await steps.contain(
+                    self.engine, request.run, request.step, polling, progress, request.seen
+                )
 
     @activity.defn(name="firebreak.preserve")
     async def preserve(self, request: StepInput) -> Stored:

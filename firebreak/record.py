@@ -171,7 +171,7 @@ class StepOutcome(FrozenModel):
     findings: tuple[Finding, ...] = ()
     """The last observation."""
     findings_stored: Stored | None = None
-    """This outcome with every observation, in the evidence store."""
+    """This outcome with every observation of every attempt, in the evidence store."""
     awaiting_logs: bool = False
     """All but the log evidence holds (``flow_log_gate: deferred``)."""
     interrupted: bool = False
@@ -190,7 +190,10 @@ class StepOutcome(FrozenModel):
 
 
 class Observations(FrozenModel):
-    """What is stored of a step: its outcome and everything that was observed on the way."""
+    """What is stored of a step: its outcome and everything that was observed on the way.
+
+    Of each process that observed, the last 1,000 observations are kept; the outcome counts all.
+    """
 
     outcome: StepOutcome
     observations: tuple[tuple[Finding, ...], ...]

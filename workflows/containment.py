@@ -261,7 +261,9 @@ class Containment(Approvable):
             await asyncio.gather(*(self._step(plan, step, until, gate) for step in group))
 
     async def _step(self, plan: Plan, step: PlannedStep, until: datetime, gate: Gate) -> None:
-        request = StepInput(run=plan.run, step=step, until=until, gate=gate)
+        before = self.outcomes.get(step.key)
+        seen = before.findings_stored if before else None
+        request = StepInput(run=plan.run, step=step, until=until, gate=gate, seen=seen)
         outcome = await self._run_step(request)
         self.outcomes[step.key] = outcome
         if outcome.awaiting_logs:

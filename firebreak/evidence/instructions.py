@@ -45,9 +45,9 @@ It works offline, runs six numbered checks, and names every item that is missing
 
 - `data/exhibits.jsonl`: every exhibit, where it was acquired, how, when, its SHA-256, and the version and
   the retention of its immutable copy.
-- `data/custody/custody.jsonl`: who did what to which exhibit, and what each held then (`sha256`, in the order
-  of `evidence_ids`; of several entries for one exhibit, the last one is for what lies here). Each entry carries
-  the hash of the one before it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in
+- `data/custody/custody.jsonl`: who did what to which exhibit, and what each held then (`sha256`, in the
+  order of `evidence_ids`; the last entry for an exhibit is about what lies here). Each entry carries the
+  hash of the one before it (SHA-256 over RFC 8785 canonical JSON without `this_hash`); the last hash is in
   the signed statement.
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,16 @@ from firebreak.evidence.export import export
 from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import Problem, verify
 from firebreak.measure import Progress, now
-from firebreak.model import Mode, Phase, Stored
-from firebreak.record import ContainmentInput, Plan, RunFacts, StepOutcome, Trigger
+from firebreak.model import Mode, Phase, Stored, Verdict
+from firebreak.record import (
+    ContainmentInput,
+    Observations,
+    Plan,
+    PlannedStep,
+    RunFacts,
+    StepOutcome,
+    Trigger,
+)
 from firebreak.steps import Polling
 from tests.firebreak.imaginary import CLOUD, World, engine_of, imaginary_cloud, settings_for
 
@@ -63,6 +72,10 @@ class Story:
             self.outcomes |= {outcome.key: outcome for outcome in done}
             self.chain(chronicle.phase_events(done, int(phase)))
 
+    async def apply(self, step: PlannedStep, seen: Stored | None = None, **polling: Any) -> StepOutcome:
+        given = Polling(**({"until": now() + timedelta(seconds=5)} | polling))
+        return await steps.contain(self.engine, self.plan.run, step, given, Progress(), seen)
+
     def chain(self, events: Sequence[custody.CustodyEvent]) -> None:
         lines, self.head = custody.extend(self.head, events)
         body = "".join(f"{line}\n" for line in lines).encode()
@@ -82,6 +95,10 @@ class Story:
 
     def problems(self, folder: Path) -> tuple[Problem, ...]:
         return verify(folder, load_public_keys([self.world.key.with_name("signing.pem.pub")])).problems
+
+
+def soon() -> Polling:
+    return Polling(now() + timedelta(seconds=5))
 
 
 async def story_of(engine: Engine, world: World, **trigger: Any) -> Story:
@@ -124,3 +141,48 @@ async def test_every_exhibit_is_bound_to_its_content(world: World, engine: Engin
     lines = (folder / "bag/data/custody/custody.jsonl").read_text().splitlines()
     bound = custody.inspect(lines, "INC-1", None)
     assert bound.digests.keys() == bound.evidence_ids
+
+
+async def handed_over(story: Story, step: PlannedStep) -> StepOutcome:
+    """One observation by a worker that stops, the rest by the next one."""
+
+    async def stopping(_: float) -> bool:
+        return True
+
+    half = await story.apply(step, pause=stopping)
+    assert (half.interrupted, half.observations) == (True, 1)
+    return await steps.prove(story.engine, story.plan.run, step, half, soon())
+
+
+async def awaited_its_logs(story: Story, step: PlannedStep) -> StepOutcome:
+    """The gate opens without log evidence, which comes later."""
+    story.world.log_lines["gateway"] = False
+    early = await story.apply(step, gate="prompt")
+    assert (early.awaiting_logs, early.observations) == (True, 3)
+    story.world.log_lines["gateway"] = True
+    return await steps.prove(story.engine, story.plan.run, step, early, soon())
+
+
+async def retried(story: Story, step: PlannedStep) -> StepOutcome:
+    """Unproved in its time, and tried again by decision."""
+    first = await story.apply(step, until=now())
+    assert (first.verdict, first.observations) == (Verdict.UNPROVEN, 1)
+    return await story.apply(step, seen=first.findings_stored)
+
+
+@pytest.mark.parametrize("way", [handed_over, awaited_its_logs, retried])
+async def test_every_observation_is_sealed_also_those_before_a_handover_a_gate_or_a_retry(
+    world: World, engine: Engine, way: Callable[[Story, PlannedStep], Awaitable[StepOutcome]]
+) -> None:
+    story = await story_of(engine, world)
+    await story.contain()
+    step = story.plan.of(Phase.NETWORK_ISOLATE)[-1]
+    outcome = story.outcomes[step.key] = await way(story, step)
+    story.chain(chronicle.phase_events([outcome], 9))
+    folder = story.seal()
+    assert story.problems(folder) == ()
+    assert outcome.findings_stored is not None
+    sealed = folder / "bag/data" / chronicle.evidence_id(outcome.findings_stored)
+    kept = Observations.model_validate_json(sealed.read_bytes())
+    assert kept.outcome.verdict is Verdict.CONTAINED
+    assert len(kept.observations) == kept.outcome.observations == outcome.observations > 3

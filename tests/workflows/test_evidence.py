@@ -81,6 +81,17 @@ async def test_every_proved_outcome_goes_by_reference_and_failures_go_whole(stag
     assert len(package.segments) == 4
 
 
+async def test_a_retry_goes_on_from_what_was_observed_before(stage: Stage) -> None:
+    run = await stage.play(Script(standard(act("lock-objects", 3, "unproven"))))
+    await run.asked()
+    await run.decide("retry")
+    await run.ended()
+    first, again = [each for each in run.recording.steps if each.step.measure == "aws.lock-objects"]
+    assert first.seen is None
+    seen = next(each for each in run.recording.outcomes if each.measure == "aws.lock-objects")
+    assert again.seen == seen.findings_stored is not None
+
+
 async def test_a_refused_decision_stays_on_the_run(stage: Stage) -> None:
     run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
     await run.asked()
