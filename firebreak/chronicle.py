@@ -32,7 +32,7 @@ def planned(plan: Plan, trigger: Trigger) -> CustodyEvent:
         event_id="plan",
         action=Action.PLANNED,
         actor=RESPONDER,
-        at=trigger.received_at,
+        at=plan.planned_at or trigger.received_at,
         evidence_ids=tuple(evidence_id(each) for each in fixed),
         sha256=tuple(each.sha256 for each in fixed),
         summary=f"{len(plan.steps)} steps planned, pre-states recorded",

@@ -8,6 +8,7 @@ import json
 import zlib
 
 from firebreak.errors import EvidenceError
+from firebreak.evidence.layout import payload_key
 from firebreak.evidence.vault import Vault
 from firebreak.model import Stored
 from firebreak.record import DeliveryInput, Received
@@ -32,6 +33,11 @@ def unpacked(delivery: DeliveryInput) -> bytes:
     return body
 
 
+def names(number: int) -> tuple[str, str]:
+    """The evidence ids of one alert: its bytes and its headers."""
+    return f"trigger/raw-{number}.bin", f"trigger/headers-{number}.json"
+
+
 def keep(
     vault: Vault, incident_id: str, number: int, received: Received, delivery: DeliveryInput
 ) -> tuple[Stored, ...]:
@@ -50,8 +56,8 @@ def keep(
         "size": delivery.size,
         "headers": [list(pair) for pair in delivery.headers],
     }
-    folder = f"{incident_id}/data/trigger"
+    raw, headers = (payload_key(incident_id, name) for name in names(number))
     return (
-        vault.put(f"{folder}/raw-{number}.bin", body, media_type="application/octet-stream"),
-        vault.put(f"{folder}/headers-{number}.json", json.dumps(about, indent=1).encode()),
+        vault.put(raw, body, media_type="application/octet-stream"),
+        vault.put(headers, json.dumps(about, indent=1).encode()),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from firebreak import exhibit0
 from firebreak.chronicle import evidence_id
 from firebreak.engine import Engine
 from firebreak.evidence import bag, custody
@@ -47,16 +48,17 @@ def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
 
 
 def documents(plan: Plan, done: Iterable[StepOutcome]) -> Iterator[Exhibit]:
-    """The run's own documents: trigger, workload, plan, pre-states, changes, findings."""
+    """The run's own documents: trigger, workload, plan, pre-states, changes, findings, each at its time."""
+    planned_at = plan.planned_at or plan.run.triggered_at
     for stored in plan.stored:
-        yield _document(stored, "run document", plan.run)
+        yield _document(stored, "run document", plan.run, planned_at)
     for step in plan.steps:
-        yield _document(step.state, "pre-state", plan.run)
+        yield _document(step.state, "pre-state", plan.run, step.taken_at or planned_at)
     for outcome in done:
         if outcome.findings_stored is not None:
-            yield _document(outcome.findings_stored, "findings", plan.run)
+            yield _document(outcome.findings_stored, "findings", plan.run, outcome.findings[-1].observed_at)
         if outcome.change is not None:
-            yield _document(outcome.change, "change", plan.run)
+            yield _document(outcome.change, "change", plan.run, outcome.applied_at or planned_at)
 
 
 def seal(
@@ -73,10 +75,14 @@ def seal(
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
     acquired = list(_acquisitions(engine, done, gathered.preserved))
     lines = [line for part in engine.get_all(list(gathered.segments)) for line in part.decode().splitlines()]
-    kept = [_document(stored, "raw alert", plan.run) for stored in gathered.alerts]
-    events = [*_received(kept, plan.run, actor), *_collected(acquired, actor)]
+    received = list(_received(facts, plan.run, gathered.alerts))
+    events = [*_raw_alerts(received, actor), *_collected(acquired, actor)]
     last, _ = custody.extend(_head(lines, plan.run), events)
-    items = [*kept, *documents(plan, done), *(exhibit for _, some in acquired for exhibit in some)]
+    items = [
+        *(exhibit for _, some in received for exhibit in some),
+        *documents(plan, done),
+        *(exhibit for _, some in acquired for exhibit in some),
+    ]
     package = bag.seal(
         engine.vault,
         bag.Contents(
@@ -117,13 +123,13 @@ def predicate(run: RunRef, document: RunStatus) -> JsonObject:
     }
 
 
-def _document(stored: Stored, kind: str, run: RunRef) -> Exhibit:
+def _document(stored: Stored, kind: str, run: RunRef, collected_at: datetime) -> Exhibit:
     return Exhibit(
         evidence_id=evidence_id(stored),
         kind=kind,
         source=run.incident_id,
         acquired_by="firebreak",
-        collected_at=run.triggered_at,
+        collected_at=collected_at,
         stored=stored,
     )
 
@@ -150,17 +156,28 @@ def _acquisitions(
         yield change, (itself, *change.exhibits)
 
 
-def _received(kept: Sequence[Exhibit], run: RunRef, actor: Actor) -> Iterator[CustodyEvent]:
-    if kept:
+def _received(
+    facts: RunFacts, run: RunRef, alerts: Sequence[Stored]
+) -> Iterator[tuple[int, tuple[Exhibit, ...]]]:
+    """The raw alerts that were stored, by their number in the run, each at the time it came."""
+    stored = {evidence_id(each): each for each in alerts}
+    for number, alert in enumerate(facts.alerts, start=1):
+        kept = [stored[name] for name in exhibit0.names(number) if name in stored]
+        if kept:
+            yield number, tuple(_document(each, "raw alert", run, alert.received_at) for each in kept)
+
+
+def _raw_alerts(received: Iterable[tuple[int, tuple[Exhibit, ...]]], actor: Actor) -> Iterator[CustodyEvent]:
+    for number, items in received:
         yield CustodyEvent(
-            event_id="collected alerts",
+            event_id=f"collected alert {number}",
             action=Action.COLLECTED,
             actor=actor,
-            at=run.triggered_at,
-            evidence_ids=tuple(item.evidence_id for item in kept),
-            sha256=tuple(item.stored.sha256 for item in kept),
-            purpose="the alerts as they were received",
-            summary=f"raw alerts and their headers: {len(kept)} exhibits",
+            at=items[0].collected_at,
+            evidence_ids=tuple(item.evidence_id for item in items),
+            sha256=tuple(item.stored.sha256 for item in items),
+            purpose="the alert as it was received",
+            summary=f"raw alert {number} and its headers",
         )
 
 

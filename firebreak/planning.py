@@ -253,6 +253,7 @@ async def _write(
         flow_log_gate=run.workload.flow_log_gate,
         budgets=run.workload.budgets,
         stored=(trigger, workload),
+        planned_at=now(),
     )
     stored = await engine.blocking(lambda: engine.put(f"{data}/plan.json", made))
     return made.model_copy(update={"stored": (trigger, workload, stored)})
@@ -283,7 +284,7 @@ async def _planned(
     stored = await engine.blocking(
         lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried)
     )
-    return step.model_copy(update={"state": stored})
+    return step.model_copy(update={"state": stored, "taken_at": carried.taken_at})
 
 
 def _carried(engine: Engine, step: PlannedStep, state: State, marker: Marker | None) -> State:

@@ -127,6 +127,8 @@ class PlannedStep(FrozenModel):
     last_in_phase: bool = False
     last_in_release: bool = False
     blast_radius: tuple[str, ...] = ()
+    taken_at: AwareDatetime | None = None
+    """When the pre-state was read; plans of 0.1 do not say it."""
 
     @property
     def key(self) -> str:
@@ -150,6 +152,8 @@ class Plan(FrozenModel):
     budgets: Budgets = Budgets()
     stored: tuple[Stored, ...] = ()
     """Exhibits written while planning: trigger, workload, plan."""
+    planned_at: AwareDatetime | None = None
+    """When it was fixed; plans of 0.1 do not say it."""
 
     def of(self, phase: Phase) -> tuple[PlannedStep, ...]:
         """The steps of one phase."""

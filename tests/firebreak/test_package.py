@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from firebreak import chronicle, inventory, package, planning, steps
+from firebreak import chronicle, exhibit0, inventory, package, planning, steps
 from firebreak.engine import Engine
 from firebreak.evidence import custody
 from firebreak.evidence.custody import Actor
 from firebreak.evidence.export import export
+from firebreak.evidence.layout import CUSTODY, EXHIBITS
 from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import Problem, verify
 from firebreak.measure import Progress, now
-from firebreak.model import Mode, Phase, Stored, Verdict
+from firebreak.model import Exhibit, Mode, Phase, Stored, Verdict
 from firebreak.record import (
     ContainmentInput,
+    DeliveryInput,
     Observations,
     Plan,
     PlannedStep,
+    Received,
     RunFacts,
     StepOutcome,
     Trigger,
@@ -138,7 +143,7 @@ async def test_every_exhibit_is_bound_to_its_content(world: World, engine: Engin
     await story.contain()
     folder = story.seal()
     assert story.problems(folder) == ()
-    lines = (folder / "bag/data/custody/custody.jsonl").read_text().splitlines()
+    lines = (folder / "bag" / CUSTODY).read_text().splitlines()
     bound = custody.inspect(lines, "INC-1", None)
     assert bound.digests.keys() == bound.evidence_ids
 
@@ -186,3 +191,60 @@ async def test_every_observation_is_sealed_also_those_before_a_handover_a_gate_o
     kept = Observations.model_validate_json(sealed.read_bytes())
     assert kept.outcome.verdict is Verdict.CONTAINED
     assert len(kept.observations) == kept.outcome.observations == outcome.observations > 3
+
+
+TIMES = ("taken_at", "applied_at", "observed_at", "received_at", "planned_at")
+
+
+def told(value: Any) -> Iterator[datetime]:
+    """Every time of an act that a document tells, wherever it stands."""
+    if isinstance(value, dict):
+        yield from (datetime.fromisoformat(each) for key, each in value.items() if key in TIMES and each)
+        yield from (at for each in value.values() for at in told(each))
+    elif isinstance(value, list):
+        yield from (at for each in value for at in told(each))
+
+
+async def test_no_document_is_older_than_what_it_tells_nor_than_its_custody(
+    world: World, engine: Engine
+) -> None:
+    story = await story_of(engine, world)
+    early = story.trigger.received_at - timedelta(hours=1)
+    story.facts.alerts = [story.trigger.model_copy(update={"received_at": early}), story.trigger]
+    await story.contain()
+    folder = story.seal([stored for number in (1, 2) for stored in alert(engine, story, number)])
+    assert story.problems(folder) == ()
+    entries = [custody.read(line) for line in (folder / "bag" / CUSTODY).read_text().splitlines()]
+    seen = 0
+    for line in (folder / "bag" / EXHIBITS).read_bytes().splitlines():
+        exhibit = Exhibit.model_validate_json(line)
+        if not exhibit.evidence_id.endswith(".json"):
+            continue
+        inside = list(told(json.loads((folder / "bag/data" / exhibit.evidence_id).read_bytes())))
+        named = [each.at for each in entries if exhibit.evidence_id in each.evidence_ids]
+        for at in inside:
+            assert at <= exhibit.collected_at, exhibit.evidence_id
+            assert at <= max(named), exhibit.evidence_id
+        seen += len(inside)
+    assert seen > 20
+    collected = {each.event_id: each.at for each in entries if "alert" in each.event_id}
+    assert collected == {"collected alert 1": early, "collected alert 2": story.trigger.received_at}
+
+
+def alert(engine: Engine, story: Story, number: int) -> tuple[Stored, ...]:
+    """The raw alert of that number, kept as the activity keeps it."""
+    body = b"alert %d" % number
+    digest = hashlib.sha256(body).hexdigest()
+    delivery = DeliveryInput(
+        reference="INC-1",
+        source="siem",
+        caller="siem-key",
+        received_at=story.facts.alerts[number - 1].received_at,
+        headers=(),
+        body=exhibit0.packed(body),
+        sha256=digest,
+        size=len(body),
+        remember_seconds=0,
+    )
+    received = Received(delivery="d", sha256=digest, size=len(body))
+    return exhibit0.keep(engine.vault, "INC-1", number, received, delivery)
