@@ -21,6 +21,7 @@ from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import dev_server
 from firebreak.model import Consent
+from firebreak.record import Decision
 from firebreak.settings import Settings
 from tests.workflows.script import Act, Script, act
 from tests.workflows.stage import Played, Stage, stage_on, until
@@ -92,14 +93,23 @@ async def refused(stage: Stage) -> tuple[str, str]:
 
 async def released(stage: Stage) -> tuple[str, str]:
     """A contained workload is given back."""
-    run = await stage.play(Script(four()))
-    await run.ended()
-    await until(lambda: _listed(run), bool)
-    started = await start.release(
-        stage.client, stage.settings, run.incident_id, by="casey", approved_by="sam", reason="rebuilt"
-    )
-    await stage.client.get_workflow_handle(started.workflow_id).result()
+    return await _released(await _contained(stage, Script(four())))
+
+
+async def release_rejected(stage: Stage) -> tuple[str, str]:
+    """A release that another person does not approve."""
+    run = await _contained(stage, Script(four()))
+    started = await start.release(stage.client, stage.settings, run.incident_id, by="casey", reason="rebuilt")
+    handle = stage.client.get_workflow_handle(started.workflow_id)
+    await until(lambda: start.status(handle), lambda document: document.awaiting is not None)
+    await start.decide(stage.client, run.incident_id, Decision(kind="reject", by="sam", reason="not yet"))
+    await handle.result()
     return started.workflow_id, started.run_id
+
+
+async def release_refused(stage: Stage) -> tuple[str, str]:
+    """A release of what is not what was frozen."""
+    return await _released(await _contained(stage, Script(four(), release_refusals=("altered",))))
 
 
 SCENES: tuple[Scene, ...] = (
@@ -111,6 +121,8 @@ SCENES: tuple[Scene, ...] = (
     stopped,
     refused,
     released,
+    release_rejected,
+    release_refused,
 )
 
 
@@ -136,6 +148,22 @@ def _without_traces(value: Any) -> Any:
 async def _end(run: Played) -> tuple[str, str]:
     await run.ended()
     return run.handle.id, ""
+
+
+async def _contained(stage: Stage, script: Script) -> Played:
+    run = await stage.play(script)
+    await run.ended()
+    await until(lambda: _listed(run), bool)
+    return run
+
+
+async def _released(run: Played) -> tuple[str, str]:
+    stage = run.stage
+    started = await start.release(
+        stage.client, stage.settings, run.incident_id, by="casey", approved_by="sam", reason="rebuilt"
+    )
+    await stage.client.get_workflow_handle(started.workflow_id).result()
+    return started.workflow_id, started.run_id
 
 
 async def _listed(run: Played) -> bool:
