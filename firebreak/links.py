@@ -18,8 +18,9 @@ from pydantic import AwareDatetime, ValidationError
 
 from firebreak.errors import SettingsError
 from firebreak.model import FrozenModel
+from firebreak.people import same_person
 from firebreak.policy.rules import Person
-from firebreak.record import Question, same_person
+from firebreak.record import Question
 from firebreak.settings import LinkedPerson, LinkSettings, Settings
 
 PATH = "/answer"

@@ -22,9 +22,8 @@ from firebreak.model import (
     Target,
     Verdict,
 )
+from firebreak.people import PersonName, Reason, same_person
 
-PersonName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
-Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 COMMENTED_ALERTS = 20
@@ -410,11 +409,6 @@ class ReleaseInput(FrozenModel):
 def seconds_between(start: datetime, end: datetime) -> float:
     """Seconds with millisecond precision, as the public documents print them."""
     return round((end - start).total_seconds(), 3)
-
-
-def same_person(one: str, other: str) -> bool:
-    """Whether two names are spellings of one."""
-    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
 
 
 def answered_once(decisions: Iterable[Decision], by: str, question: datetime) -> bool:

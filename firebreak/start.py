@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from datetime import timedelta
@@ -14,6 +15,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
     Priority,
@@ -30,17 +32,9 @@ from firebreak.connect import INCIDENT, MODE, WORKLOAD, ensure_search_attributes
 from firebreak.errors import FirebreakError, GuardError, NotFoundError, UsageError
 from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
+from firebreak.people import same_person
 from firebreak.planning import Preview
-from firebreak.record import (
-    ContainmentInput,
-    Decision,
-    Ended,
-    ReleaseInput,
-    RunStatus,
-    Trigger,
-    alert_refs,
-    same_person,
-)
+from firebreak.record import ContainmentInput, Decision, Ended, ReleaseInput, RunStatus, Trigger, alert_refs
 from firebreak.settings import Settings
 from workflows.alarm import Alarm
 from workflows.containment import Containment
@@ -50,6 +44,8 @@ from workflows.release import Release
 PRIORITY = {Mode.LIVE: Priority(priority_key=1), Mode.DRILL: Priority(priority_key=5)}
 """Under load, live runs are worked on before drills."""
 PATIENCE = timedelta(seconds=10)
+ANSWER_TIME = timedelta(seconds=30)
+"""How long a person who has decided waits for the run; one that is alive takes a fraction of a second."""
 BUSY = "TMPRL1101"
 """Temporal's rule for a workflow that did not yield for two seconds: a query is answered with it by a worker
 that had no processor for so long, and is worth asking again (temporalio/rules, TMPRL1101)."""
@@ -182,10 +178,25 @@ async def decide(client: Client, incident_id: str, decision: Decision) -> Decisi
     return await hand_over(await _deciding(client, incident_id, decision), incident_id, decision)
 
 
-async def hand_over(handle: WorkflowHandle[Any, Any], incident_id: str, decision: Decision) -> Decision:
-    """Hand a decision to exactly this run; raises GuardError when it does not accept it."""
+async def hand_over(
+    handle: WorkflowHandle[Any, Any],
+    incident_id: str,
+    decision: Decision,
+    patience: timedelta = ANSWER_TIME,
+) -> Decision:
+    """Hand a decision to exactly this run; raises GuardError when it does not accept it.
+
+    Raises FirebreakError when nobody answers for the run: Temporal keeps no decision that no worker has seen.
+    """
     try:
-        made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
+        async with asyncio.timeout(patience.total_seconds()):
+            made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        raise FirebreakError(
+            f"{decision.kind} was not confirmed: nobody answers for the run",
+            resource=incident_id,
+            remedy="start a worker for workflows, and look at `firebreak status` before deciding again",
+        ) from error
     except WorkflowUpdateFailedError as error:
         why = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
         await _keep_refused(handle, decision.model_copy(update={"refused": why}))

@@ -9,15 +9,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from firebreak.model import Consent, Phase
-    from firebreak.record import (
-        Awaiting,
-        Decision,
-        Question,
-        RunFacts,
-        Trigger,
-        answered_once,
-        same_person,
-    )
+    from firebreak.people import same_person
+    from firebreak.record import Awaiting, Decision, Question, RunFacts, Trigger, answered_once
 
 from workflows.failures import refused
 from workflows.oncall import OnCall

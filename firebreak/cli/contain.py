@@ -22,8 +22,9 @@ from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import UsageError
 from firebreak.measure import now
 from firebreak.model import JsonObject, Mode, Workload
+from firebreak.people import PersonName, Reason
 from firebreak.planning import Preview, PreviewStep
-from firebreak.record import IncidentId, PersonName, Reason, RunStatus, Trigger
+from firebreak.record import IncidentId, RunStatus, Trigger
 from firebreak.start import Started
 
 

@@ -11,7 +11,8 @@ from firebreak import start
 from firebreak.cli.contain import acknowledge, follow
 from firebreak.cli.output import emit, json_option
 from firebreak.cli.session import checked, connected
-from firebreak.record import Decision, IncidentId, PersonName, Reason
+from firebreak.people import PersonName, Reason
+from firebreak.record import Decision, IncidentId
 
 Kind = Literal["approve", "reject", "retry", "proceed", "stop"]
 

@@ -11,7 +11,7 @@ import cedarpy
 
 from firebreak.errors import SettingsError
 from firebreak.model import FrozenModel, JsonObject, Mode, Workload
-from firebreak.record import same_person
+from firebreak.people import same_person
 
 
 class Action(StrEnum):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firebreak import start
 from firebreak.errors import UsageError
 from firebreak.model import Cloud, Workload
-from firebreak.record import same_person
 from firebreak.settings import Settings
 
 
@@ -44,9 +42,3 @@ def test_each_cloud_has_its_own_queue() -> None:
     queues = {start.cloud_queue(Settings(), cloud) for cloud in Cloud}
     assert queues == {"firebreak-aws", "firebreak-azure", "firebreak-gcp"}
 
-
-@pytest.mark.parametrize(
-    ("other", "same"), [("Casey  Doe", True), (" casey doe ", True), ("Casey", False), ("Casey Do", False)]
-)
-def test_spellings_of_one_name_are_one_person(other: str, same: bool) -> None:
-    assert same_person("Casey Doe", other) is same

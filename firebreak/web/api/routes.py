@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
 from firebreak.model import FrozenModel, Mode, Workload
+from firebreak.people import Reason
 from firebreak.planning import Preview
 from firebreak.policy.rules import Person
-from firebreak.record import Decision, Reason, RunStatus
+from firebreak.record import Decision, RunStatus
 from firebreak.start import Started
 from firebreak.web.api.answers import RESPONSES
 from firebreak.web.identity.guard import Guard

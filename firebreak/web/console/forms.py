@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from firebreak.errors import FirebreakError, ForbiddenError, GuardError, UsageError
 from firebreak.model import Mode
-from firebreak.record import Reason
+from firebreak.people import Reason
 from firebreak.web.console.pages import look
 from firebreak.web.console.panel import Choice, panel
 from firebreak.web.console.visit import IncidentPath, Sending, Text, Visit, Visiting, WorkloadPath

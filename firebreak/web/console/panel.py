@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from firebreak.model import Verdict
+from firebreak.people import same_person
 from firebreak.policy.rules import Action, Person
-from firebreak.record import RunStatus, same_person
+from firebreak.record import RunStatus
 
 RELEASABLE = (Verdict.CONTAINED, Verdict.PARTIALLY_CONTAINED, Verdict.UNPROVEN)
 
