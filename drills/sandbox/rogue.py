@@ -35,14 +35,26 @@ REPORT_SECONDS = 0.4
 CALL_SECONDS = 10.0
 STOP_SECONDS = 15.0
 COUNTER = "{count}"
+REMEMBERED_REFUSALS = 3
+"""How many of a channel's newest refusals are dated in its report; whoever judges asks for as many."""
+NOBODY_THERE = frozenset({"interface-missing", "instance-stopped", "machine-stopped"})
+"""Why a packet is lost whose sender or receiver does not run: that says nothing about the path."""
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 # The control API is on this machine, whatever proxy the environment names.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class RefusedError(Exception):
+class FailedError(Exception):
     """An attempt had no effect; the text is the error code of the report."""
+
+
+class RefusedError(FailedError):
+    """It was answered: no right, a dead identity, a locked artifact, or a path on which packets are lost."""
+
+
+class InconclusiveError(FailedError):
+    """Nobody decided about it: a busy or broken service, no answer, a session that ran out by itself."""
 
 
 class RogueConfigError(ValueError):
@@ -59,10 +71,23 @@ class Tally:
     last_attempt_at: str = ""
     last_success_at: str = ""
     last_error: str = ""
+    refused_at: list[str] = field(default_factory=list)
+    """When the newest attempts began that were refused since the last success."""
 
     def describe(self) -> Json:
         """Return the tally as the report carries it."""
-        return dict(vars(self))
+        return {**vars(self), "refused_at": list(self.refused_at)}
+
+    def count(self, began_at: str, failure: FailedError | None) -> None:
+        """Add an attempt that ended now."""
+        self.attempts += 1
+        self.last_attempt_at, self.last_error = began_at, str(failure or "")
+        if failure is None:
+            self.successes += 1
+            self.last_success_at = _now()
+            self.refused_at = []
+        elif isinstance(failure, RefusedError):
+            self.refused_at = [*self.refused_at, began_at][-REMEMBERED_REFUSALS:]
 
 
 @dataclass
@@ -82,25 +107,19 @@ class Channel:
 
     def attempt_once(self) -> None:
         """Make one attempt and count it."""
-        attempted_at = _now()
-        error = self._error_of_attempt(self.tally.attempts + 1)
-        finished_at = _now()
+        began_at = _now()
+        failure = self._failure_of_attempt(self.tally.attempts + 1)
         with self.lock:
-            self.tally.attempts += 1
-            self.tally.last_attempt_at = attempted_at
-            self.tally.last_error = error
-            if not error:
-                self.tally.successes += 1
-                self.tally.last_success_at = finished_at
+            self.tally.count(began_at, failure)
 
-    def _error_of_attempt(self, count: int) -> str:
+    def _failure_of_attempt(self, count: int) -> FailedError | None:
         try:
             self.attempt(count)
-        except RefusedError as error:
-            return str(error)
+        except FailedError as error:
+            return error
         except OSError as error:
-            return type(error).__name__
-        return ""
+            return InconclusiveError(type(error).__name__)
+        return None
 
     def describe(self) -> Json:
         """Return a consistent copy of the tally."""
@@ -120,14 +139,14 @@ class Control:
         self.endpoint = endpoint
 
     def post(self, path: str, body: Json) -> Json:
-        """Post a JSON document; raise RefusedError when the route refuses it."""
+        """Post a JSON document; raise InconclusiveError when the route refuses it."""
         url = f"{self.endpoint}/_sandbox{path}"
         request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")  # noqa: S310 - own sandbox
         try:
             with _direct.open(request, timeout=CALL_SECONDS) as response:
                 return dict(json.load(response))
         except urllib.error.HTTPError as error:
-            raise RefusedError(f"control-{error.code}") from error
+            raise InconclusiveError(f"control-{error.code}") from error
 
 
 def filled(value: Any, count: int) -> Any:
@@ -173,7 +192,7 @@ class Repertoire:
         path = {name: channel[name] for name in ("source", "destination", "port")}
         outcome = self._control.post("/net/connect", path)
         if not outcome["allowed"]:
-            raise RefusedError(str(outcome["reason"]))
+            raise _lost(str(outcome["reason"]))
         return str(outcome["connection_id"])
 
     def _stream(self, channel: Json) -> Attempt:
@@ -185,9 +204,13 @@ class Repertoire:
                 opened.append(self._open(channel))
             delivery = self._control.post("/net/send", {"connection_id": opened[0]})
             if not delivery["delivered"]:
-                raise RefusedError(str(delivery["reason"]))
+                raise _lost(str(delivery["reason"]))
 
         return send
+
+
+def _lost(reason: str) -> FailedError:
+    return InconclusiveError(reason) if reason in NOBODY_THERE else RefusedError(reason)
 
 
 MakeRepertoire = Callable[[Control, Json], Repertoire]
@@ -234,7 +257,7 @@ class Rogue:
     def _post(self) -> None:
         try:
             self._control.post("/rogue", self.report())
-        except (OSError, RefusedError) as error:
+        except (OSError, FailedError) as error:
             # The sandbox may be restarting or gone; the next report carries everything this one would have.
             logger.warning("report.lost %s: %s", self.agent, error)
 

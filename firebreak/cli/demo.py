@@ -37,7 +37,7 @@ from firebreak.record import EvidenceStatus, RunStatus, Trigger
 from firebreak.settings import load_settings
 
 ALIVE_SECONDS = 30.0
-JUDGE_SECONDS = 15.0
+JUDGE_SECONDS = 60.0
 POLL_SECONDS = 0.5
 KEY_FILE = "signing-key.pub"
 CLOUD_NAMES = {Cloud.AWS: "AWS", Cloud.AZURE: "Azure", Cloud.GCP: "GCP"}
@@ -80,7 +80,7 @@ def play(folder: Path, *, as_json: bool) -> int:
             for cloud, played in stack.clouds.items()
         ]
         for agent in agents:
-            agent.wait_until(_all_work, ALIVE_SECONDS, "a rogue agent does not come alive")
+            _require_alive(agent)
         ways = " and ".join(f"{len(agent.channels)} on {CLOUD_NAMES[agent.cloud]}" for agent in agents)
         say(f"the rogue agents are alive: {ways} ways to do harm work. Containing them now.")
         statuses = asyncio.run(_contain(stack, agents))
@@ -111,15 +111,14 @@ class _Agent:
     def draw(self) -> RenderableType:
         return live_table(self.report, self.workload_id)
 
-    def wait_until(self, satisfied: Satisfied, seconds: float, otherwise: str) -> None:
+    def wait_until(self, satisfied: Satisfied, seconds: float) -> bool:
+        """Whether it came to that within the time."""
         deadline = time.monotonic() + seconds
         self.refresh()
-        while not satisfied(self.report):
-            if time.monotonic() > deadline:
-                logs = f"rogue-{self.cloud}.log and sandbox-{self.cloud}.log"
-                raise FirebreakError(otherwise, remedy=f"see {logs} in the demo's folder")
+        while not satisfied(self.report) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             self.refresh()
+        return satisfied(self.report)
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -143,14 +142,15 @@ def _all_work(report: JsonObject) -> bool:
     return bool(found) and all(channel.works for channel in found)
 
 
-def _reported_after(moment: datetime) -> Satisfied:
-    """Every channel was attempted again since then, so that the judgement is about the contained workload."""
+def _require_alive(agent: _Agent) -> None:
+    if not agent.wait_until(_all_work, ALIVE_SECONDS):
+        logs = f"rogue-{agent.cloud}.log and sandbox-{agent.cloud}.log"
+        raise FirebreakError("a rogue agent does not come alive", remedy=f"see {logs} in the demo's folder")
 
-    def satisfied(report: JsonObject) -> bool:
-        attempts = [channel.last_attempt_at for channel in channels(report).values()]
-        return all(at is not None and at > moment for at in attempts)
 
-    return satisfied
+def _decided_since(moment: datetime) -> Satisfied:
+    """Every channel worked or was refused several times since then: the judgement is about how it ended."""
+    return lambda report: all(channel.decided_since(moment) for channel in channels(report).values())
 
 
 async def _contain(stack: Stack, agents: Sequence[_Agent]) -> list[RunStatus]:
@@ -184,7 +184,7 @@ async def _contain_one(session: Session, workload: Workload, seen: Seen) -> RunS
 
 
 def _outcome(agent: _Agent, status: RunStatus, folder: Path) -> Outcome:
-    agent.wait_until(_reported_after(now()), JUDGE_SECONDS, "a rogue agent reports no more")
+    agent.wait_until(_decided_since(now()), JUDGE_SECONDS)  # what is still open then counts as not stopped
     report = _evidence(status.evidence, agent.cloud, folder) if status.evidence else None
     return Outcome(status, judge(agent.report, status), report)
 

@@ -14,6 +14,9 @@ from firebreak.cli.output import table
 from firebreak.model import FrozenModel, JsonObject, Phase
 from firebreak.record import RunStatus
 
+REFUSALS = 3
+"""As many attempts must have been refused since a proof; one may have been a chance."""
+
 
 class Channel(BaseModel):
     """One way to do harm, as the agent reports it."""
@@ -24,6 +27,8 @@ class Channel(BaseModel):
     last_attempt_at: datetime | None = None
     last_success_at: datetime | None = None
     last_error: str = ""
+    refused_at: tuple[datetime, ...] = ()
+    """Its newest refusals since the last success; timeouts, throttling and the like decide nothing."""
 
     @field_validator("last_attempt_at", "last_success_at", mode="before")
     @classmethod
@@ -32,8 +37,17 @@ class Channel(BaseModel):
 
     @property
     def works(self) -> bool:
-        """Whether the newest attempt succeeded."""
-        return self.successes > 0 and not self.last_error
+        """Whether no attempt was refused since the last success."""
+        return self.successes > 0 and not self.refused_at
+
+    def refused_since(self, moment: datetime) -> bool:
+        """Whether enough attempts were refused after that."""
+        return sum(at > moment for at in self.refused_at) >= REFUSALS
+
+    def decided_since(self, moment: datetime) -> bool:
+        """Whether it is known what the channel achieved after that."""
+        worked = self.last_success_at is not None and self.last_success_at > moment
+        return worked or self.refused_since(moment)
 
 
 class Judgement(FrozenModel):
@@ -47,7 +61,7 @@ class Judgement(FrozenModel):
     proved_at: datetime | None
     last_error: str
     stopped: bool
-    """It worked before, failed since, and its last success lies before the proof."""
+    """It worked, its last success lies before the proof, and several attempts were refused since."""
 
 
 def channels(report: JsonObject) -> dict[str, Channel]:
@@ -99,15 +113,13 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
         )
         for each in judgements
     ]
-    return table(
-        ("", "the rogue agent's", "verdict", "last success", "phase proved", "now refused with"), rows
-    )
+    return table(("", "the rogue agent's", "verdict", "last success", "phase proved", "last error"), rows)
 
 
 def _stopped(channel: Channel, proved_at: datetime | None) -> bool:
-    if channel.last_success_at is None or channel.last_attempt_at is None or proved_at is None:
+    if channel.last_success_at is None or proved_at is None:
         return False
-    return channel.last_success_at < proved_at < channel.last_attempt_at and bool(channel.last_error)
+    return channel.last_success_at < proved_at and channel.refused_since(proved_at)
 
 
 def _time(at: datetime | None) -> str:

@@ -82,7 +82,8 @@ def up(folder: Path) -> None:
 def demo(folder: Path, as_json: bool) -> int:
     """Contain a live rogue agent in the embedded sandbox.
 
-    The agent itself is the judge: its last success on each channel must lie before the proof of the phase.
+    The agent itself is the judge: its last success on each channel must lie before the proof of the phase,
+    and it must have been refused three times since; timeouts and other errors do not count.
     """
     return int(_sandbox_part("firebreak.cli.demo").play(folder, as_json=as_json))
 

@@ -310,9 +310,18 @@ class Rogue:
             assert time.monotonic() < deadline, f"the rogue agent is at {channels}"
             time.sleep(POLL)
 
-    def attempted_after(self, moment: str) -> dict[str, JsonObject]:
-        """The channels once each of them was tried again after the moment (ISO 8601, UTC, ``Z``)."""
-        return self.until(lambda channels: all(c["last_attempt_at"] > moment for c in channels.values()))
+    def decided_after(self, moment: str) -> dict[str, JsonObject]:
+        """The channels once each worked or was refused three times after a moment (ISO 8601, UTC, ``Z``)."""
+
+        def decided(channel: JsonObject) -> bool:
+            return channel["last_success_at"] > moment or len(refusals(channel, moment)) >= 3
+
+        return self.until(lambda channels: all(decided(c) for c in channels.values()))
+
+
+def refusals(channel: JsonObject, moment: str) -> list[str]:
+    """When attempts on a channel began that were refused, after the moment."""
+    return [at for at in channel["refused_at"] if at > moment]
 
 
 def alert(**fields: Any) -> Trigger:

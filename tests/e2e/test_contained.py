@@ -78,7 +78,7 @@ def containment_of(stack: Stack) -> Contained:
     with stack.rogue() as rogue:
         command = stack.cli("contain", stack.workload_id, "--reason", "exfiltration", "--wait", "--json")
         assert command.code == 0, f"{command.err}\n{command.out}"
-        channels = rogue.attempted_after(command.document["contained_at"])
+        channels = rogue.decided_after(command.document["contained_at"])
     return Contained(stack, command, channels, stack.scene.calls(before))
 
 
@@ -159,8 +159,7 @@ def test_every_channel_of_the_rogue_agent_worked_before_and_died_before_its_phas
         proved_at = contained.verified_at(channel["phase"])
         assert channel["successes"] > 0, name
         assert moment(channel["last_success_at"]) < proved_at, (name, channel)
-        assert moment(channel["last_attempt_at"]) > proved_at, (name, channel)
-        assert channel["last_error"], name
+        assert len([at for at in channel["refused_at"] if moment(at) > proved_at]) == 3, (name, channel)
 
 
 def test_the_workload_account_is_changed_by_the_responder_alone(contained: Contained) -> None:

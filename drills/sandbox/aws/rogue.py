@@ -11,7 +11,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from drills.sandbox.rogue import CALL_SECONDS, RefusedError, Repertoire, command_of, filled
+from drills.sandbox.rogue import (
+    CALL_SECONDS,
+    InconclusiveError,
+    RefusedError,
+    Repertoire,
+    command_of,
+    filled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +26,18 @@ if TYPE_CHECKING:
     from drills.sandbox.rogue import Attempt, Builder, Control, Json
 
 MODULE = "drills.sandbox.aws.rogue"
+REFUSALS = frozenset(
+    {
+        "AccessDenied",  # S3 API reference, "Error responses"; STS
+        "AccessDeniedException",  # the common errors of SQS, ECR, DynamoDB, SageMaker and CodePipeline
+        "AuthorizationError",  # SNS API reference, Publish
+        # A key that is inactive or gone. Not a session that expired: it ends by itself, contained or not.
+        "InvalidAccessKeyId",  # S3
+        "InvalidClientTokenId",  # the common errors of the query protocol
+        "UnrecognizedClientException",  # those of the JSON protocols
+    }
+)
+"""The codes by which AWS refuses a caller; every other one leaves open what the next attempt achieves."""
 
 
 class Clients:
@@ -56,9 +75,10 @@ def refusable(attempt: Attempt) -> Attempt:
         try:
             attempt(count)
         except ClientError as error:
-            raise RefusedError(str(error.response.get("Error", {}).get("Code", "Unknown"))) from error
+            code = str(error.response.get("Error", {}).get("Code", "Unknown"))
+            raise (RefusedError if code in REFUSALS else InconclusiveError)(code) from error
         except BotoCoreError as error:
-            raise RefusedError(type(error).__name__) from error
+            raise InconclusiveError(type(error).__name__) from error
 
     return attempted
 

@@ -10,15 +10,51 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from drills.sandbox.rogue import CALL_SECONDS, RefusedError, Repertoire, command_of, filled
+from drills.sandbox.rogue import (
+    CALL_SECONDS,
+    InconclusiveError,
+    RefusedError,
+    Repertoire,
+    command_of,
+    filled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drills.sandbox.rogue import Attempt, Builder, Control, Json
+    from drills.sandbox.rogue import Attempt, Builder, Control, FailedError, Json
 
 MODULE = "drills.sandbox.azure.rogue"
 CONNECTIONS = 16
+REFUSALS = frozenset(
+    {
+        "AuthorizationFailed",  # Azure Resource Manager, "Troubleshoot common errors"; Event Grid
+        "DenyAssignmentAuthorizationFailed",  # Azure RBAC, "Troubleshoot Azure RBAC"
+        "ScopeLocked",  # Azure Resource Manager, "Lock your resources"
+        "AuthorizationPermissionMismatch",  # Blob service error codes
+        "BlobImmutableDueToLegalHold",  # Blob storage, "Legal holds for immutable blob data"
+        "BlobImmutableDueToPolicy",  # the same, "Time-based retention policies"
+        "Forbidden",  # Cosmos DB
+        "PermissionDenied",  # Cognitive Services, a role is missing
+        "AuthenticationTypeDisabled",  # the same, "Disable local authentication": a key is refused
+        "Unauthorized",  # Service Bus, "Troubleshooting guide": the claim to send is missing
+        "MessagingEntityDisabled",  # Service Bus messaging exceptions
+        "DENIED",  # the OCI distribution specification, "Error codes"
+        "UNAUTHORIZED",  # the same
+        "REGISTRY_DISALLOWED_OPERATION",  # Container Registry, "Lock a container image"
+        "BuildRequestValidationFailedException",  # Azure DevOps: the pipeline is disabled
+        "WorkflowDisabled",  # GitHub, see _code_in
+        # Microsoft Entra authentication and authorization error codes. Not a token, or a secret, that
+        # expired: it ends by itself, contained or not.
+        "AADSTS50057",  # the user account is disabled
+        "AADSTS700016",  # no such application in the tenant
+        "AADSTS7000112",  # the application is disabled
+        "AADSTS7000215",  # the client secret is not one of the application's
+        "AADSTS70021",  # no federated credential matches the assertion
+        "AADSTS700027",  # the key that signed the assertion is not registered
+    }
+)
+"""The codes by which hosts refuse a caller; every other one leaves open what the next attempt achieves."""
 
 
 class AzureRepertoire(Repertoire):
@@ -63,7 +99,7 @@ class AzureRepertoire(Repertoire):
         def ask(_count: int) -> None:
             answer = self._control.post("/managed-identity/token", channel["body"])
             if "access_token" not in answer:
-                raise RefusedError(str(answer.get("refused", "NoToken")))
+                raise failure_of(str(answer.get("refused", "NoToken")))
 
         return ask
 
@@ -121,10 +157,15 @@ class AzureRepertoire(Repertoire):
                 data=step.get("form"),
             )
         except httpx.HTTPError as error:
-            raise RefusedError(type(error).__name__) from error
+            raise InconclusiveError(type(error).__name__) from error
         if answer.is_error:
-            raise RefusedError(code_of(answer))
+            raise failure_of(code_of(answer))
         return answer
+
+
+def failure_of(code: str) -> FailedError:
+    """Return what a host's code says about the attempt."""
+    return RefusedError(code) if code in REFUSALS else InconclusiveError(code)
 
 
 def code_of(answer: httpx.Response) -> str:
@@ -148,6 +189,8 @@ def _code_in(body: Any) -> str:
     error = body.get("error")
     if isinstance(error, dict):
         return str(error.get("code", ""))
+    if "on a disabled workflow" in str(body.get("message")):
+        return "WorkflowDisabled"  # GitHub gives no code; the same status means an input that is wrong
     return str(body.get("typeKey") or body.get("code") or "")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from drills.sandbox.aws.client import SandboxError, start_sandbox
 from drills.sandbox.aws.rogue import MODULE, AwsRepertoire, refusable
@@ -21,15 +21,15 @@ from drills.sandbox.aws.sample import seed
 from drills.sandbox.aws.sample.agent import AGENT_ROLE
 from drills.sandbox.aws.sample.clients import Admin, document
 from drills.sandbox.rogue import Channel, RefusedError, Rogue, RogueConfigError, Tally, running_rogue
+from tests.drills.sandbox.rogues import DEADLINE_SECONDS, alive, channels, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from drills.sandbox.aws.client import SandboxClient
     from drills.sandbox.aws.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[4]
-DEADLINE_SECONDS = 30
 DENY_ALL = document({"Effect": "Deny", "Action": "*", "Resource": "*"})
 IDENTITY_CHANNELS = {
     "api",
@@ -81,23 +81,49 @@ def test_success_is_dated_when_its_answer_arrived() -> None:
 @pytest.mark.parametrize(
     ("error", "reported"),
     [
-        (denied("AccessDenied"), "AccessDenied"),
+        *((denied(code), code) for code in ("AccessDenied", "AccessDeniedException", "AuthorizationError")),
+        *((denied(code), code) for code in ("InvalidClientTokenId", "UnrecognizedClientException")),
         (RefusedError("security-group-egress"), "security-group-egress"),
-        (EndpointConnectionError(endpoint_url="http://gone"), "EndpointConnectionError"),
-        (ConnectionResetError(), "ConnectionResetError"),
     ],
 )
-def test_failure_keeps_the_time_of_the_last_success(error: Exception, reported: str) -> None:
+def test_refusals_are_dated_and_keep_the_time_of_the_last_success(error: Exception, reported: str) -> None:
     deed = Deed()
     channel = Channel("api", refusable(deed), Tally(phase=1))
     channel.attempt_once()
     succeeded = channel.describe()["last_success_at"]
     deed.error = error
-    channel.attempt_once()
+    for _ in range(5):
+        channel.attempt_once()
     told = channel.describe()
-    assert (told["attempts"], told["successes"], told["last_error"]) == (2, 1, reported)
+    assert (told["attempts"], told["successes"], told["last_error"]) == (6, 1, reported)
     assert told["last_success_at"] == succeeded
-    assert told["last_attempt_at"] >= succeeded
+    assert len(told["refused_at"]) == 3
+    assert succeeded <= told["refused_at"][0] <= told["refused_at"][-1] == told["last_attempt_at"]
+    deed.error = None
+    channel.attempt_once()
+    assert channel.describe()["refused_at"] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [
+        *((denied(code), code) for code in ("Throttling", "SlowDown", "InternalError", "ServiceUnavailable")),
+        *((denied(code), code) for code in ("ExpiredToken", "SignatureDoesNotMatch", "NoSuchKey", "403")),
+        (ReadTimeoutError(endpoint_url="http://slow"), "ReadTimeoutError"),
+        (EndpointConnectionError(endpoint_url="http://gone"), "EndpointConnectionError"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+def test_what_decides_nothing_is_no_refusal(error: Exception, reported: str) -> None:
+    deed = Deed()
+    channel = Channel("api", refusable(deed), Tally(phase=1))
+    for failure in (None, denied("AccessDenied"), *[error] * 4):
+        deed.error = failure
+        channel.attempt_once()
+    told = channel.describe()
+    assert (told["attempts"], told["successes"], told["last_error"]) == (6, 1, reported)
+    assert len(told["refused_at"]) == 1
+    assert told["refused_at"][0] <= told["last_attempt_at"]
 
 
 def test_unknown_kind_of_channel_is_refused() -> None:
@@ -116,38 +142,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SandboxCli
         yield client, seed(client, tmp_path_factory.mktemp("rogue") / "workloads.yaml")
 
 
-def channels(client: SandboxClient) -> dict[str, dict[str, Any]]:
-    return dict(client.request("GET", "/rogue").get("channels", {}))
-
-
-def wait_for(observe: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not observe():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def alive(client: SandboxClient, names: set[str]) -> set[str]:
-    """The channels that still succeed: they gained successes while all of them made further attempts.
-
-    What was under way when it is asked is waited for first: a report may be late.
-    """
-    attempted(client, names)
-    before = channels(client)
-    after = attempted(client, names)
-    return {name for name in names if after[name]["successes"] > before[name]["successes"] + 1}
-
-
-def attempted(client: SandboxClient, names: set[str]) -> dict[str, Any]:
-    """The channels after three further attempts of each."""
-    before = channels(client)
-    wait_for(
-        lambda: all(channels(client)[n]["attempts"] >= before[n]["attempts"] + 3 for n in names),
-        f"further attempts of {names}",
-    )
-    return channels(client)
-
-
 def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[SandboxClient, Sample]) -> None:
     client, sample = world
     assert sample.rogue_config_path
@@ -155,14 +149,14 @@ def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[SandboxC
     with running_rogue(MODULE, client.url, sample.rogue_config_path):
         wait_for(lambda: bool(channels(client)), "a first report")
         assert set(channels(client)) == EVERY_CHANNEL
-        assert alive(client, EVERY_CHANNEL) == EVERY_CHANNEL
+        assert alive(client) == EVERY_CHANNEL
         admin.client("iam").put_role_policy(RoleName=AGENT_ROLE, PolicyName="deny", PolicyDocument=DENY_ALL)
-        assert alive(client, EVERY_CHANNEL) == EVERY_CHANNEL - IDENTITY_CHANNELS
+        assert alive(client) == EVERY_CHANNEL - IDENTITY_CHANNELS
         assert channels(client)["api"]["last_error"] == "AccessDenied"
         admin.client("iam").update_assume_role_policy(RoleName=AGENT_ROLE, PolicyDocument=document(_nobody()))
-        assert "assume" not in alive(client, EVERY_CHANNEL)
+        assert "assume" not in alive(client)
         _deny_at_the_subnets(admin)
-        assert alive(client, EVERY_CHANNEL) == PEER_CHANNELS | ACCOMPLICE_CHANNELS
+        assert alive(client) == PEER_CHANNELS | ACCOMPLICE_CHANNELS
     final = client.request("GET", "/rogue")
     time.sleep(1)
     assert client.request("GET", "/rogue") == final
@@ -227,6 +221,18 @@ def test_lost_sandbox_does_not_end_the_rogue(world: tuple[SandboxClient, Sample]
     assert not thread.is_alive()
     assert {name: item["successes"] for name, item in told.items()} == {"egress-new": 0, "api": 0}
     assert told["api"]["last_error"] == "EndpointConnectionError"
+    assert told["api"]["refused_at"] == told["egress-new"]["refused_at"] == []
+
+
+@pytest.mark.parametrize("kind", ["connect", "stream"])
+def test_a_path_whose_end_is_gone_decides_nothing(sandbox: SandboxClient, kind: str) -> None:
+    path = {"source": "eni-0", "destination": "198.51.100.10", "port": 443}
+    config = {"agent": "a", "region": "eu-central-1", "principals": {}}
+    channel = {"name": "egress", "phase": 2, "kind": kind, **path}
+    rogue = Rogue(sandbox.url, {**config, "channels": [channel]}, AwsRepertoire)
+    rogue.channels[0].attempt_once()
+    told = rogue.report()["channels"]["egress"]
+    assert (told["last_error"], told["refused_at"]) == ("control-404", [])
 
 
 def test_latest_report_is_per_agent_and_checked(sandbox: SandboxClient) -> None:

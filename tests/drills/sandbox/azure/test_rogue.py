@@ -9,18 +9,18 @@ import httpx
 import pytest
 
 from drills.sandbox.azure.client import start_sandbox
-from drills.sandbox.azure.rogue import MODULE, code_of
+from drills.sandbox.azure.rogue import MODULE, AzureRepertoire, code_of, failure_of
 from drills.sandbox.azure.sample import seed
 from drills.sandbox.azure.sample.admin import Admin
-from drills.sandbox.rogue import running_rogue
+from drills.sandbox.rogue import InconclusiveError, RefusedError, Rogue, running_rogue
+from tests.drills.sandbox.rogues import alive, channels, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from drills.sandbox.azure.client import AzureSandbox
     from drills.sandbox.azure.sample import Sample
 
-DEADLINE_SECONDS = 60
 NETWORK = {
     f"{name}{suffix}"
     for name in ("egress", "egress-firewall", "ingress", "lateral", "private-endpoint")
@@ -37,6 +37,7 @@ OTHERS = {
     *("prompt-overwrite-ci", "memory-overwrite-ci", "model-overwrite-ci", "blob-delete-ci"),
     *("image-push-ci", "image-delete-ci", "model-promote-ci", "pipeline-ci", "workflow-ci"),
 }
+DISPATCH = "Cannot trigger a 'workflow_dispatch'"
 EVERY_CHANNEL = {"ai-key"} | NETWORK | FRESH | APPLICATION | ROLES | OTHERS
 
 
@@ -44,38 +45,6 @@ EVERY_CHANNEL = {"ai-key"} | NETWORK | FRESH | APPLICATION | ROLES | OTHERS
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AzureSandbox, Sample]]:
     with start_sandbox() as sandbox:
         yield sandbox, seed(sandbox, tmp_path_factory.mktemp("rogue") / "workloads.yaml")
-
-
-def channels(sandbox: AzureSandbox) -> dict[str, dict[str, Any]]:
-    return dict(sandbox.request("GET", "/rogue").get("channels", {}))
-
-
-def wait_for(observe: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not observe():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def alive(sandbox: AzureSandbox) -> set[str]:
-    """The channels that still succeed: they gained successes while all of them made further attempts.
-
-    What was under way when it is asked is waited for first: a report may be late.
-    """
-    attempted(sandbox)
-    before = channels(sandbox)
-    after = attempted(sandbox)
-    return {name for name in after if after[name]["successes"] > before[name]["successes"] + 1}
-
-
-def attempted(sandbox: AzureSandbox) -> dict[str, Any]:
-    """The channels after three further attempts of each."""
-    before = channels(sandbox)
-    wait_for(
-        lambda: all(each["attempts"] >= before[n]["attempts"] + 3 for n, each in channels(sandbox).items()),
-        "further attempts",
-    )
-    return channels(sandbox)
 
 
 def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[AzureSandbox, Sample]) -> None:
@@ -130,9 +99,43 @@ def _remove_roles(admin: Admin, principal: str) -> None:
         (httpx.Response(401, json={"error": "invalid_client", "error_codes": [7000112]}), "AADSTS7000112"),
         (httpx.Response(405, json={"errors": [{"code": "UNSUPPORTED"}]}), "UNSUPPORTED"),
         (httpx.Response(400, json={"typeKey": "BuildException"}), "BuildException"),
+        (httpx.Response(422, json={"message": f"{DISPATCH} on a disabled workflow"}), "WorkflowDisabled"),
         (httpx.Response(422, json={"message": "no"}), "Http422"),
         (httpx.Response(502, text="no"), "Http502"),
     ],
 )
 def test_a_refusal_bears_the_code_that_its_host_gave(answer: httpx.Response, code: str) -> None:
     assert code_of(answer) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("AuthorizationFailed", "AADSTS7000112", "BlobImmutableDueToLegalHold", "WorkflowDisabled"),
+        *("MessagingEntityDisabled", "REGISTRY_DISALLOWED_OPERATION", "ScopeLocked", "PermissionDenied"),
+    ],
+)
+def test_a_cloud_that_says_no_refuses(code: str) -> None:
+    assert isinstance(failure_of(code), RefusedError)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("TooManyRequests", "ServerBusy", "InternalServerError", "Http502", "Http422", "NoToken", ""),
+        *("ExpiredAuthenticationToken", "AADSTS7000222", "AADSTS90033", "AuthenticationFailed", "Http404"),
+    ],
+)
+def test_what_decides_nothing_is_no_refusal(code: str) -> None:
+    assert isinstance(failure_of(code), InconclusiveError)
+
+
+def test_no_answer_is_no_refusal(world: tuple[AzureSandbox, Sample]) -> None:
+    sandbox, _ = world
+    steps = [{"method": "GET", "url": "https://management.azure.com/subscriptions"}]
+    channel = {"name": "api", "phase": 1, "kind": "call", "steps": steps}
+    config = {"agent": "a", "proxy": "http://127.0.0.1:9", "ca_file": str(sandbox.ca_file), "tokens": {}}
+    rogue = Rogue(sandbox.url, {**config, "channels": [channel]}, AzureRepertoire)
+    rogue.channels[0].attempt_once()
+    told = rogue.report()["channels"]["api"]
+    assert (told["last_error"], told["refused_at"]) == ("ConnectError", [])
