@@ -65,8 +65,12 @@ class _PrincipalPolicy(AwsMeasure):
         return principals.other_users(self.access, target)
 
     def snapshot(self, target: Target) -> JsonObject:
-        """Read the policy that may have that name, and take the positive control."""
+        """Read the policy that may have that name, and take the positive control.
+
+        Raises PermanentCloudError where IAM has no room for the denies of this phase.
+        """
         principal = principals.read(self.access, target)
+        principals.require_room(self.access, target, _both(self.run.workload, target))
         return {
             "policy": principals.inline_policy(self.access, target, self.policy_name),
             "boundary": principals.boundary(principal),
@@ -135,10 +139,7 @@ class DenyAll(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, na
         )
 
     def _wanted(self, target: Target) -> JsonObject:
-        names = principals.session_names(self.run.workload, target)
-        if names:
-            return document("deny-all-sessions", session_patterns=user_ids(names))
-        return document("deny-all")
+        return _deny_all(principals.session_names(self.run.workload, target))
 
 
 class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, name="revoke-sessions"):
@@ -202,10 +203,28 @@ class RevokeSessions(_PrincipalPolicy, cloud=Cloud.AWS, phase=Phase.IDENTITY_REV
         return datetime.fromisoformat(stamp) if stamp and actual == self._wanted(target, stamp) else None
 
     def _wanted(self, target: Target, cut_off: str) -> JsonObject:
-        names = principals.session_names(self.run.workload, target)
-        if names:
-            return document("revoke-older-sessions-scoped", cut_off=cut_off, session_patterns=user_ids(names))
-        return document("revoke-older-sessions", cut_off=cut_off)
+        return _revoked(principals.session_names(self.run.workload, target), cut_off)
+
+
+def _both(workload: Workload, target: Target) -> dict[str, JsonObject]:
+    """The policies that the two measures put beside each other, by name."""
+    names = principals.session_names(workload, target)
+    return {
+        f"{DENY_ALL}-{workload.id}": _deny_all(names),
+        f"{REVOKE}-{workload.id}": _revoked(names, _next_second()),
+    }
+
+
+def _deny_all(names: tuple[str, ...]) -> JsonObject:
+    if names:
+        return document("deny-all-sessions", session_patterns=user_ids(names))
+    return document("deny-all")
+
+
+def _revoked(names: tuple[str, ...], cut_off: str) -> JsonObject:
+    if names:
+        return document("revoke-older-sessions-scoped", cut_off=cut_off, session_patterns=user_ids(names))
+    return document("revoke-older-sessions", cut_off=cut_off)
 
 
 def _stamp(moment: datetime) -> str:

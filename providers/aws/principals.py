@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
@@ -11,17 +11,19 @@ from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Resource, Target, Workload
-from providers.aws.answers import already, error_code, translated
+from providers.aws.answers import already, error_code, translate, translated
 from providers.aws.documents import compact
 from providers.aws.resources import IamRole, IamUser, declared
 from providers.aws.session import AwsAccess
 
 ROLE_KINDS = ("iam-role",)
 USER_KINDS = ("iam-user",)
+# IAM quotas: characters of all inline policies together, white space not counted; they cannot be raised.
+ROLE_ROOM, USER_ROOM = 10_240, 2_048
 
-READ_ROLE = on_target("iam:GetRole", "iam:GetRolePolicy")
+READ_ROLE = on_target("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies")
 WRITE_ROLE = on_target("iam:PutRolePolicy", "iam:DeleteRolePolicy")
-READ_USER = on_target("iam:GetUser", "iam:GetUserPolicy")
+READ_USER = on_target("iam:GetUser", "iam:GetUserPolicy", "iam:ListUserPolicies")
 WRITE_USER = on_target("iam:PutUserPolicy", "iam:DeleteUserPolicy")
 PROBE_ROLE = on_target("sts:AssumeRole")
 PROBE_USER = on_any("secretsmanager:GetSecretValue")
@@ -111,11 +113,37 @@ def inline_policy(access: AwsAccess, target: Target, policy: str) -> JsonObject 
         else:
             found = iam.get_user_policy(UserName=name_of(target), PolicyName=policy)
     except ClientError as error:
-        if error_code(error) == "NoSuchEntity" and "policy" in str(error).lower():
-            return None
-        with translated(target.ref):
-            raise
+        if error_code(error) != "NoSuchEntity":
+            raise translate(error, target.ref) from error
+        read(access, target)  # the same code says that the principal itself is gone, and so does this
+        return None
     return cast("JsonObject", found["PolicyDocument"])
+
+
+def require_room(access: AwsAccess, target: Target, ours: Mapping[str, JsonObject]) -> None:
+    """Refuse a principal whose other inline policies leave no room for ours."""
+    limit = ROLE_ROOM if is_role(target) else USER_ROOM
+    others = [inline_policy(access, target, name) for name in _policy_names(access, target) - ours.keys()]
+    used, needed = (
+        sum(len(compact(each)) for each in some if each is not None) for some in (others, ours.values())
+    )
+    if used + needed > limit:
+        raise PermanentCloudError(
+            f"its inline policies take {used} of the {limit} characters that IAM allows, and the denies "
+            f"need {needed}",
+            resource=target.ref,
+            remedy="move an inline policy of the principal to a managed one",
+        )
+
+
+def _policy_names(access: AwsAccess, target: Target) -> set[str]:
+    iam, name = access.client("iam"), name_of(target)
+    with translated(target.ref):
+        if is_role(target):
+            pages: Any = iam.get_paginator("list_role_policies").paginate(RoleName=name)
+        else:
+            pages = iam.get_paginator("list_user_policies").paginate(UserName=name)
+        return {each for page in pages for each in page["PolicyNames"]}
 
 
 def put_inline_policy(access: AwsAccess, target: Target, policy: str, content: JsonObject) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import cast
+import re
+from typing import Final, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from firebreak.measure import found, on_target
+from firebreak.errors import PermanentCloudError
+from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
 from firebreak.probing import Answer, Control, Kind, judge, unproved
 from firebreak.session import owner_mark
 from providers.aws import principals
-from providers.aws.answers import translated
-from providers.aws.documents import carries, compact, document, with_deny, without_deny
+from providers.aws.answers import error_code, translate, translated
+from providers.aws.documents import carries, compact, document, statements, with_deny, without_deny
 from providers.aws.principals import FIND_USERS, PROBE_ROLE
 from providers.aws.probes import assume, classify, session_name
 from providers.aws.resources import IamRole, declared
 from providers.aws.session import AwsMeasure
 
-# IAM quotas, "Role trust policy length": 2,048 characters without an increase.
-TRUST_LIMIT = 2048
+TRUST_QUOTA: Final = "AssumeRolePolicySizeQuota"
+"""The account's limit for the length of a trust policy (IAM API reference, GetAccountSummary)."""
+UNWRITABLE = frozenset({"LimitExceeded", "MalformedPolicyDocument"})
+"""What IAM answers to a trust policy that is too long, or names a principal that exists no longer."""
+GONE = re.compile(r"^A[A-Z]{2}A[A-Z0-9]{12,}$")
+"""A unique id, which stands in a policy for a deleted principal (IAM user guide, "Principal")."""
 ASSUME = "sts:AssumeRole"
 SID = "FirebreakBlockAssumeRole"
 
@@ -29,6 +35,7 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
 
     permissions = (
         *on_target("iam:GetRole", "iam:UpdateAssumeRolePolicy"),
+        *on_any("iam:GetAccountSummary"),
         *PROBE_ROLE,
         *FIND_USERS,
     )
@@ -43,8 +50,12 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         return principals.other_users(self.access, target)
 
     def snapshot(self, target: Target) -> JsonObject:
-        """Read the trust policy, and see whether the responder can assume the role now."""
+        """Read the trust policy, and see whether the responder can assume the role now.
+
+        Raises PermanentCloudError where a shared role has no room for the deny.
+        """
         trust = principals.read(self.access, target)["AssumeRolePolicyDocument"]
+        self._require_room(target, trust)
         answer = self._attempt(target)
         works = answer.kind is Kind.ALLOWED
         control = (
@@ -53,12 +64,17 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         return {"trust": trust, "control": control.json()}
 
     def apply(self, target: Target, state: State) -> Change:
-        """Put the deny in front of the other statements."""
-        current = self._trust(target)
-        wanted = self._wanted(target, current)
+        """Put the deny in front of the other statements.
+
+        What IAM does not take back goes without the deleted principals that it names; or else the deny
+        stands alone where that cuts the same principals off. What stood there is in the pre-state.
+        """
+        current, deny = self._trust(target), self._deny(target)
+        wanted = with_deny(current, deny)
         changed = current != wanted
         if changed:
-            self._update(target, wanted)
+            alone = () if self._sessions(target) else (deny,)  # a shared role must keep its others
+            wanted = self._put(target, wanted, _living(wanted), *alone)
         return self.done(target, state, changed=changed, trust=wanted)
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
@@ -76,39 +92,59 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         return probe, policy
 
     def revert(self, change: Change) -> Finding:
-        """Put the original trust policy back, field by field."""
+        """Put the original trust policy back, field by field; a deleted principal cannot be named again."""
         target, before, current = change.target, change.before["trust"], self._trust(change.target)
         wanted = without_deny(current, before, self._deny(target)) or before
-        if current != wanted:
-            self._update(target, wanted)
+        if current not in (wanted, _living(wanted)):
+            wanted = self._put(target, wanted, _living(wanted))
         actual = self._trust(target)
-        same = actual == wanted
+        same = actual in (wanted, _living(wanted))
         text = (
-            "restored" if actual == before else "has no deny left" if same else "differs from the pre-state"
+            "restored"
+            if actual == before
+            else "restored without the principals that exist no longer"
+            if actual == _living(before)
+            else "has no deny left"
+            if same
+            else "differs from the pre-state"
         )
         return found(Method.EFFECTIVE_POLICY, f"trust policy {text}", holds=same, trust=actual)
 
     def _deny(self, target: Target) -> JsonObject:
-        names, sid = principals.session_names(self.run.workload, target), f"{SID}{owner_mark(self.run)}"
+        names, sid = self._sessions(target), f"{SID}{owner_mark(self.run)}"
         if names:
             return document("block-assume-role-sessions", sid=sid, session_names=list(names))
         return document("block-assume-role", sid=sid)
 
-    def _wanted(self, target: Target, current: JsonObject) -> JsonObject:
-        deny = self._deny(target)
-        wanted = with_deny(current, deny)
-        shared = principals.session_names(self.run.workload, target)
-        # A deny alone cuts the same principals off; a shared role must keep its others.
-        return deny if len(compact(wanted)) > TRUST_LIMIT and not shared else wanted
+    def _sessions(self, target: Target) -> tuple[str, ...]:
+        return principals.session_names(self.run.workload, target)
+
+    def _require_room(self, target: Target, trust: JsonObject) -> None:
+        if not self._sessions(target):
+            return  # the deny alone always has room
+        with translated(target.ref):
+            summary = self.access.client("iam").get_account_summary()["SummaryMap"]
+        needed = len(compact(_living(with_deny(trust, self._deny(target)))))
+        if needed > summary[TRUST_QUOTA]:
+            raise PermanentCloudError(
+                f"the trust policy would have {needed} characters; IAM takes {summary[TRUST_QUOTA]}",
+                resource=target.ref,
+                remedy="shorten session_names by patterns, or have the quota for trust policies raised",
+            )
 
     def _trust(self, target: Target) -> JsonObject:
         return cast("JsonObject", principals.read(self.access, target)["AssumeRolePolicyDocument"])
 
-    def _update(self, target: Target, trust: JsonObject) -> None:
-        with translated(target.ref):
-            self.access.client("iam").update_assume_role_policy(
-                RoleName=principals.name_of(target), PolicyDocument=compact(trust)
-            )
+    def _put(self, target: Target, first: JsonObject, *others: JsonObject) -> JsonObject:
+        """Write the first of these trust policies that IAM takes."""
+        iam, role = self.access.client("iam"), principals.name_of(target)
+        try:
+            iam.update_assume_role_policy(RoleName=role, PolicyDocument=compact(first))
+        except (ClientError, BotoCoreError) as error:
+            if not (others and isinstance(error, ClientError) and error_code(error) in UNWRITABLE):
+                raise translate(error, target.ref) from error
+            return self._put(target, *others)
+        return first
 
     def _attempt(self, target: Target) -> Answer:
         """Try to assume the role; the session that may come is dropped at once."""
@@ -118,3 +154,22 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         except (ClientError, BotoCoreError) as error:
             return classify(ASSUME, error)
         return Answer(ASSUME, Kind.ALLOWED, "", 200)
+
+
+def _living(trust: JsonObject) -> JsonObject:
+    """The trust policy without the principals that were deleted, and without a statement of such alone."""
+    kept = (_with_living_principals(each) for each in statements(trust))
+    return {**trust, "Statement": [each for each in kept if each is not None]}
+
+
+def _with_living_principals(statement: JsonObject) -> JsonObject | None:
+    principal = statement.get("Principal")
+    if not isinstance(principal, dict) or "AWS" not in principal:
+        return statement
+    named = [principal["AWS"]] if isinstance(principal["AWS"], str) else principal["AWS"]
+    living = [each for each in named if not GONE.match(each)]
+    if len(living) == len(named):
+        return statement
+    others = {kind: each for kind, each in principal.items() if kind != "AWS"}
+    left = {**others, "AWS": living} if living else others
+    return {**statement, "Principal": left} if left else None

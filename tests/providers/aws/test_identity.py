@@ -341,6 +341,82 @@ def test_unusable_roles_are_refused_before_the_first_change(world: Any, fresh: A
         Step(world, name, {"kind": "iam-role", "ref": linked}).snapshot()
 
 
+@pytest.mark.parametrize("name", ["aws.deny-all", "aws.revoke-sessions"])
+def test_a_user_without_room_for_the_denies_is_refused_before_the_first_change(
+    world: Any, user: JsonObject, name: str
+) -> None:
+    iam, bucket = world.admin("iam"), "arn:aws:s3:::" + "x" * 1_600
+    full = {"Effect": "Allow", "Action": "s3:*", "Resource": bucket}
+    document = json.dumps({"Version": "2012-10-17", "Statement": full})
+    iam.put_user_policy(UserName=name_of(user), PolicyName="full", PolicyDocument=document)
+    with pytest.raises(PermanentCloudError, match="of the 2048 characters") as caught:
+        Step(world, name, user).snapshot()
+    assert "managed" in caught.value.remedy
+    iam.delete_user_policy(UserName=name_of(user), PolicyName="full")
+    for each in ("aws.deny-all", "aws.revoke-sessions"):  # what stands already is not counted twice
+        step = Step(world, each, user)
+        step.apply(step.snapshot())
+    assert Step(world, name, user).snapshot().values["policy"]
+
+
+def test_a_shared_role_whose_trust_has_no_room_is_refused_before_the_first_change(
+    world: Any, fresh: Any
+) -> None:
+    names = [f"agent-{number:02d}-{'x' * 50}-*" for number in range(35)]
+    step = Step(world, "aws.block-assume-role", make_role(world, fresh("shared"), session_names=names))
+    with pytest.raises(PermanentCloudError, match="IAM takes 2048"):
+        step.snapshot()
+
+
+@pytest.mark.parametrize("names", [[], ["agent-*"]])
+def test_a_trust_policy_that_names_a_deleted_principal_is_blocked_and_released_without_it(
+    world: Any, fresh: Any, names: list[str]
+) -> None:
+    iam, role = world.admin("iam"), make_role(world, fresh("agent"), session_names=names)
+    other = iam.create_user(UserName=fresh("other"))["User"]
+    named = trust(world.responder, other["Arn"])
+    iam.update_assume_role_policy(RoleName=name_of(role), PolicyDocument=json.dumps(named))
+    iam.delete_user(UserName=other["UserName"])
+    step = Step(world, "aws.block-assume-role", role)
+    state = step.snapshot()
+    assert "AIDA" in json.dumps(state.values["trust"])
+    change = step.apply(state)
+    assert change.changed
+    assert step.holds(change)
+    assert not step.apply(state).changed
+    for finding in (step.measure.revert(change), step.measure.revert(change)):
+        assert finding.holds
+        assert finding.observed == "trust policy restored without the principals that exist no longer"
+        assert finding.detail["trust"]["Statement"][0]["Principal"] == {"AWS": [world.responder]}
+
+
+def test_what_iam_does_not_take_back_is_left_out_where_the_role_is_the_workloads_own(
+    world: Any, fresh: Any
+) -> None:
+    iam, role = world.admin("iam"), make_role(world, fresh("agent"))
+    statement = {**trust(world.responder)["Statement"][0], "Sid": "x" * 1_800}
+    full = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
+    iam.update_assume_role_policy(RoleName=name_of(role), PolicyDocument=full)
+    step = Step(world, "aws.block-assume-role", role)
+    change = step.apply(step.snapshot())
+    assert len(change.after["trust"]["Statement"]) == 1
+    assert step.holds(change)
+    assert step.measure.revert(change).observed == "trust policy restored"
+    after = iam.get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
+    assert after == json.loads(full)
+
+
+def test_a_deleted_role_is_no_role_without_a_policy(world: Any, fresh: Any) -> None:
+    iam, role = world.admin("iam"), make_role(world, fresh("agent"))
+    step = Step(world, "aws.deny-all", role)
+    change = step.apply(step.snapshot())
+    for policy in iam.list_role_policies(RoleName=name_of(role))["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name_of(role), PolicyName=policy)
+    iam.delete_role(RoleName=name_of(role))
+    with pytest.raises(PermanentCloudError, match="NoSuchEntity"):
+        step.measure.revert(change)
+
+
 def test_policy_propagation_is_awaited_not_assumed(world: Any, role: JsonObject) -> None:
     step = Step(world, "aws.deny-all", role)
     state = step.snapshot()

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -337,3 +338,52 @@ class TestServiceCredentials:
         iam.delete_service_specific_credential(UserName="agent", ServiceSpecificCredentialId=identifier)
         unknown = {"UserName": "agent", "ServiceSpecificCredentialId": identifier}
         assert refused(iam.delete_service_specific_credential, **unknown) == "NoSuchEntity"
+
+
+class TestIamQuotas:
+    @pytest.fixture
+    def iam(self, connect: Connect, admin: AccessKey) -> Any:
+        return connect("iam", admin)
+
+    def trust(self, *principals: str, sid: str = "") -> str:
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": list(principals)}}
+        return json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Sid": sid}]})
+
+    @pytest.mark.parametrize(("kind", "limit"), [("User", 2_048), ("Role", 10_240), ("Group", 5_120)])
+    def test_the_inline_policies_of_one_principal_have_one_limit(
+        self, iam: Any, kind: str, limit: int, refused: Refused
+    ) -> None:
+        more = {"AssumeRolePolicyDocument": self.trust("*")} if kind == "Role" else {}
+        getattr(iam, f"create_{kind.lower()}")(**{f"{kind}Name": "full"}, **more)
+        put = partial(getattr(iam, f"put_{kind.lower()}_policy"), **{f"{kind}Name": "full"})
+
+        def policy(size: int) -> str:
+            statement = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": statement}, indent=4)
+            return document.replace(":::", ":::" + "x" * (size - len("".join(document.split()))))
+
+        put(PolicyName="one", PolicyDocument=policy(limit - 200))
+        put(PolicyName="one", PolicyDocument=policy(limit - 200))
+        put(PolicyName="two", PolicyDocument=policy(200))
+        assert refused(put, PolicyName="two", PolicyDocument=policy(201)) == "LimitExceeded"
+
+    def test_a_trust_policy_has_a_limit(self, iam: Any, refused: Refused) -> None:
+        long = self.trust("*", sid="x" * 2_048)
+        assert refused(iam.create_role, RoleName="r", AssumeRolePolicyDocument=long) == "LimitExceeded"
+        iam.create_role(RoleName="r", AssumeRolePolicyDocument=self.trust("*"))
+        update = iam.update_assume_role_policy
+        assert refused(update, RoleName="r", PolicyDocument=long) == "LimitExceeded"
+
+    def test_a_deleted_principal_is_named_by_an_id_that_cannot_be_written_back(
+        self, iam: Any, refused: Refused
+    ) -> None:
+        user = iam.create_user(UserName="u")["User"]["Arn"]
+        role = iam.create_role(RoleName="gone", AssumeRolePolicyDocument=self.trust("*"))["Role"]["Arn"]
+        iam.create_role(RoleName="left", AssumeRolePolicyDocument=self.trust(user, role))
+        iam.delete_user(UserName="u")
+        iam.delete_role(RoleName="gone")
+        trust = iam.get_role(RoleName="left")["Role"]["AssumeRolePolicyDocument"]
+        first, second = trust["Statement"][0]["Principal"]["AWS"]
+        assert (first[:4], second[:4]) == ("AIDA", "AROA")
+        written = {"RoleName": "left", "PolicyDocument": json.dumps(trust)}
+        assert refused(iam.update_assume_role_policy, **written) == "MalformedPolicyDocument"
