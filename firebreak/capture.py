@@ -83,8 +83,22 @@ class Parts:
         """Lock what is left; a capture without records has one empty part, which says so."""
         if self._buffered or not self._number:
             self._flush()
-        self.finished = True
+        self.finished, self.position = True, self.reached
         self._report()
+
+    def adopt(self) -> None:
+        """Take over what an attempt that failed has stored: parts in the vault that no progress tells of."""
+        for uri in list(self._context.vault.list(f"{self._context.folder}/part-")):
+            number = int(uri.rpartition("part-")[2].removesuffix(".jsonl"))
+            if number > self._number:
+                self._adopt(number, self._context.vault.find(uri))
+
+    def _adopt(self, number: int, stored: Stored) -> None:
+        self._number = number
+        self._listed.append(self._exhibit(self._key(number), stored))
+        self.records += _count(self._context.vault, stored)
+        if len(self._listed) > _LISTED:
+            self._put_list()
 
     def exhibits(self) -> tuple[Exhibit, ...]:
         """Everything that was stored."""
@@ -92,7 +106,7 @@ class Parts:
 
     def _flush(self) -> None:
         self._number += 1
-        key = f"{self._context.folder}/part-{self._number:05d}.jsonl"
+        key = self._key(self._number)
         stored = self._context.vault.put(key, self._buffer.getvalue(), media_type="application/jsonl")
         self._listed += [*self._copies, self._exhibit(key, stored)]
         self.records += self._buffered
@@ -100,6 +114,9 @@ class Parts:
         self.position = self.reached
         if len(self._listed) > _LISTED:
             self._put_list()
+
+    def _key(self, number: int) -> str:
+        return f"{self._context.folder}/part-{number:05d}.jsonl"
 
     def _exhibit(self, key: str, stored: Stored) -> Exhibit:
         return Exhibit(evidence_id=evidence_id(key), collected_at=now(), stored=stored, **self._origin)
@@ -137,6 +154,8 @@ class Capture(Measure[AccessT]):
     """What the exhibits are, in words."""
     acquired_by: ClassVar[str]
     """The API call that the records come from."""
+    adopts: ClassVar[bool] = False
+    """Reading hides records for a while: what a failed attempt has stored is kept, not read again."""
 
     @abstractmethod
     def pages(self, target: Target, position: JsonObject) -> Iterator[Page]:
@@ -148,7 +167,7 @@ class Capture(Measure[AccessT]):
 
     def apply(self, target: Target, state: State) -> Change:
         """Capture from where an earlier attempt stopped."""
-        parts = Parts(self.context, self.kind, self.source(target), self.acquired_by)
+        parts = self.parts(target)
         if not parts.finished:
             for page in self.pages(target, parts.position):
                 parts.add(page)
@@ -163,6 +182,13 @@ class Capture(Measure[AccessT]):
             **self.notes(target, parts.reached),
         )
         return change.model_copy(update={"exhibits": exhibits})
+
+    def parts(self, target: Target) -> Parts:
+        """What earlier attempts have stored, as far as it counts."""
+        parts = Parts(self.context, self.kind, self.source(target), self.acquired_by)
+        if self.adopts and not parts.finished:
+            parts.adopt()
+        return parts
 
     def source(self, target: Target) -> str:
         """The ARN, id or uri that the records come from."""

@@ -60,6 +60,8 @@ class Progress:
     """Call at least every few seconds in long work; the last value survives a crash of the worker."""
     resume: JsonObject = field(default_factory=dict)
     """The last value reported by an earlier attempt of the same step, or empty."""
+    until: datetime | None = None
+    """When the step's time is over; None where nobody waits for it, as for a pre-capture."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -81,7 +81,8 @@ async def contain(
     ``seen`` is what an earlier attempt observed: it stays in the evidence.
     Raises PermanentCloudError or TransientCloudError when it cannot be applied.
     """
-    measure = await engine.blocking(lambda: engine.measure(ref, step, progress))
+    timed = replace(progress, until=polling.until)
+    measure = await engine.blocking(lambda: engine.measure(ref, step, timed))
     change = await engine.blocking(lambda: _apply(engine, measure, step))
     stored = await engine.blocking(lambda: engine.put(f"{folder(ref.incident_id, step)}/change.json", change))
     log.info("measure.applied", measure=step.measure, target=step.target.key, changed=change.changed)

@@ -207,7 +207,9 @@ def define_measures() -> None:
                 stored=stored,
             )
             self.world.open[target.ref] = False
-            return self.done(target, state, changed=True).model_copy(update={"exhibits": (exhibit,)})
+            until = self.context.progress.until
+            change = self.done(target, state, changed=True, until=until.isoformat() if until else "")
+            return change.model_copy(update={"exhibits": (exhibit,)})
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from firebreak import inventory, planning, steps
 from firebreak.engine import Engine
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Progress, found, now
-from firebreak.model import Finding, Method, Mode, Phase, Verdict
+from firebreak.model import Change, Finding, Method, Mode, Phase, Verdict
 from firebreak.record import ContainmentInput, Observations, Plan, PlannedStep, StepOutcome, Trigger
 from firebreak.steps import Gate, Polling, Streak
 from tests.firebreak.imaginary import CLOUD, World, engine_of, imaginary_cloud, settings_for
@@ -209,6 +209,16 @@ async def test_the_volatile_pre_capture_lies_apart_from_the_capture(engine: Engi
     proved = await contain(engine, plan, Phase.FORENSIC_CAPTURE)
     assert proved.change is not None
     assert proved.change.uri != stored.uri
+
+
+async def test_a_step_knows_when_its_time_is_over_and_nobody_waits_for_a_pre_capture(engine: Engine) -> None:
+    plan, polling = await planned(engine), quick()
+    step = step_of(plan, Phase.FORENSIC_CAPTURE)
+    early = await steps.preserve(engine, plan.run, step, Progress())
+    proved = await steps.contain(engine, plan.run, step, polling, Progress())
+    assert proved.change is not None
+    told = [Change.model_validate_json(engine.get(each)).after["until"] for each in (early, proved.change)]
+    assert told == ["", polling.until.isoformat()]
 
 
 async def test_revert_restores_and_what_is_irreversible_says_so(world: World, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from firebreak.measure import Progress, measure, now
@@ -22,6 +23,7 @@ class Step:
         self.kind = measure(name)
         (self.target,) = self.kind.applies_to(self.workload)
         self.last: dict[str, Any] = {}
+        self.until: datetime | None = None
         self.context = world.context(self.workload)
         self.state = State(
             measure=name, target=self.target, taken_at=now(), values=self.attempt().snapshot(self.target)
@@ -34,7 +36,7 @@ class Step:
             self.last = json.loads(json.dumps(progress))
             on_report(progress)
 
-        progress = Progress(report=report, resume=self.last)
+        progress = Progress(report=report, resume=self.last, until=self.until)
         context = type(self.context)(
             run=self.context.run,
             access=self.context.access,

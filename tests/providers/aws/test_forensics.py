@@ -26,7 +26,6 @@ from providers.aws.resources import (
     S3Object,
     S3Prefix,
     SecurityHubFinding,
-    SqsQueue,
 )
 from tests.providers.aws.conftest import allow, policy
 from tests.providers.capturing import Step, WorkerKilledError
@@ -343,51 +342,6 @@ def test_memory_in_one_object_is_copied_alone(world: Any, fresh: Any) -> None:
     step = Step(world, "aws.capture-memory-store", artifacts=(memory, prompt))
     change = step.apply()
     assert [each["source"] for each in step.records(change)] == [f"s3://{bucket}/m.jsonl"]
-
-
-def queue(world: Any, name: str, messages: int) -> tuple[Any, str, SqsQueue]:
-    sqs = world.admin("sqs")
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    for number in range(messages):
-        sqs.send_message(
-            QueueUrl=url,
-            MessageBody=f"message {number}",
-            MessageAttributes={"from": {"DataType": "String", "StringValue": "planner"}},
-        )
-    return sqs, url, SqsQueue(kind="sqs-queue", ref=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
-
-
-def test_messages_are_read_and_stay(world: Any, fresh: Any) -> None:
-    sqs, url, declared = queue(world, fresh("inbox"), 25)
-    step = Step(world, "aws.capture-channel-messages", channels=(declared,))
-    change = step.apply()
-    records = step.records(change)
-    assert {each["Body"] for each in records} == {f"message {n}" for n in range(25)}
-    assert records[0]["MessageAttributes"]["from"]["StringValue"] == "planner"
-    assert "SentTimestamp" in records[0]["Attributes"]
-    assert all("ReceiptHandle" not in each for each in records)
-    assert holds(step.verify(change))
-    visible = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-    assert visible["Attributes"]["ApproximateNumberOfMessages"] == "25"
-    again = Step(world, "aws.capture-channel-messages", channels=(declared,))
-    assert again.apply().after["records"] == 25  # as phase 4 does after the early capture
-
-
-def test_a_killed_message_capture_resumes(world: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of three answers; what was read and not stored comes back when its hiding ends."""
-    monkeypatch.setattr(capture, "PART_BYTES", 12_000)
-    monkeypatch.setattr("providers.aws.forensics.channels._HIDDEN_SECONDS", 2)
-    _, _, declared = queue(world, fresh("inbox"), 45)
-    step = Step(world, "aws.capture-channel-messages", channels=(declared,))
-
-    def kill(progress: dict[str, Any]) -> None:
-        if progress["number"] == 1:
-            raise WorkerKilledError
-
-    with pytest.raises(WorkerKilledError):
-        step.attempt(kill).apply(step.target, step.state)
-    bodies = [each["Body"] for each in step.records(step.apply())]
-    assert sorted(bodies) == sorted(f"message {n}" for n in range(45))
 
 
 def instance(world: Any) -> str:
