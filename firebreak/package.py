@@ -107,7 +107,7 @@ def write_record(
 ) -> Stored:
     """Keep what release starts from, beside the package."""
     record = ContainmentRecord(status=document, plan=plan, outcomes=tuple(done), custody_head=head)
-    return engine.put(f"{plan.run.incident_id}.record.json", record)
+    return engine.put(f"{document.incident_id}.record.json", record)
 
 
 def predicate(run: RunRef, document: RunStatus) -> JsonObject:

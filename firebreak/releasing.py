@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
-from firebreak import planning
+from firebreak import chronicle, planning
 from firebreak.chronicle import evidence_id
 from firebreak.engine import Engine
 from firebreak.evidence import bag, custody
 from firebreak.evidence.custody import Action, Actor, CustodyEvent, Head
-from firebreak.model import Change, Exhibit, Finding, Phase, Stored
+from firebreak.model import Change, Exhibit, Finding, Phase, Stored, Verdict
 from firebreak.package import predicate, write_record
+from firebreak.people import same_person
 from firebreak.record import (
     ContainmentRecord,
     EvidenceStatus,
@@ -19,7 +21,6 @@ from firebreak.record import (
     RunFacts,
     Sealed,
     StepOutcome,
-    same_person,
 )
 from firebreak.statusdoc import status
 
@@ -66,6 +67,11 @@ def _intact(engine: Engine, record: ContainmentRecord, step: PlannedStep, change
     return engine.measure(record.plan.run, step).intact(step.target, change)
 
 
+def package_name(request: ReleaseInput) -> str:
+    """The package of one release: a failed one may be repeated, and each keeps its own evidence."""
+    return f"{request.incident_id}-release-{request.requested_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+
+
 def seal(
     engine: Engine,
     request: ReleaseInput,
@@ -74,26 +80,35 @@ def seal(
     done: tuple[StepOutcome, ...],
     actor: Actor,
 ) -> Sealed:
-    """Write the release's own signed package; its custody names where the containment's chain ended."""
-    name = f"{request.incident_id}-release"
+    """Write the release's own signed package; its custody names where the containment's chain ended.
+
+    A release that was refused or rejected has one too: the decision and its reason are evidence.
+    """
+    name, ended_at = package_name(request), facts.ended_at or request.requested_at
     stored = engine.put(f"{name}/data/release/outcomes.json", [o.model_dump(mode="json") for o in done])
     asked = engine.put(f"{name}/data/release/request.json", request)
-    document = status(facts, record.plan, {o.key: o for o in done}, facts.ended_at or facts.triggered_at)
-    events = _events(request, record.custody_head, done, (asked, stored), actor)
+    document = status(facts, record.plan, {o.key: o for o in done}, ended_at)
+    documents = (asked, stored)
+    events = (
+        _asked(request, record.custody_head, asked),
+        *_decisions(request, facts),
+        *_reverted(done, stored, actor, ended_at),
+        _ended(facts, documents, actor, ended_at),
+    )
     lines, _ = custody.extend(custody.genesis(name), events)
     package = bag.seal(
         engine.vault,
         bag.Contents(
             incident_id=name,
             mode=request.mode,
-            exhibits=[_exhibit(name, each, facts) for each in (asked, stored)],
+            exhibits=[_exhibit(name, each, ended_at) for each in documents],
             custody_lines=lines,
             predicate=predicate(record.plan.run, document),
-            sealed_at=facts.ended_at or request.requested_at,
+            sealed_at=ended_at,
         ),
         engine.provider.signer(engine.settings, request.mode),
     )
-    if all(outcome.verdict == "released" for outcome in done):
+    if facts.verdict is Verdict.RELEASED:
         planning.mark(engine, record.plan, "released")
     evidence = EvidenceStatus(uri=package.uri, manifest_sha256=package.manifest_sha256)
     kept = write_record(
@@ -106,32 +121,44 @@ def seal(
     return Sealed(evidence=evidence, record=kept, custody_head=package.custody_head)
 
 
-def _events(
-    request: ReleaseInput,
-    head: Head | None,
-    done: Iterable[StepOutcome],
-    documents: tuple[Stored, Stored],
-    actor: Actor,
-) -> Iterator[CustodyEvent]:
-    asked, outcomes = documents
+def _asked(request: ReleaseInput, head: Head | None, asked: Stored) -> CustodyEvent:
     chain = f"containment chain ended at seq {head.seq}, {head.hash}" if head else "no containment chain"
-    for number, person in enumerate((request.by, request.approved_by), start=1):
+    return CustodyEvent(
+        event_id="release-asked",
+        action=Action.DECIDED,
+        actor=Actor(who=request.by, human=True),
+        at=request.requested_at,
+        authorisation="release",
+        evidence_ids=(evidence_id(asked),),
+        sha256=(asked.sha256,),
+        summary=f"{request.reason} ({chain})",
+    )
+
+
+def _decisions(request: ReleaseInput, facts: RunFacts) -> Iterator[CustodyEvent]:
+    """What people decided while the release waited, or the approver whom the request named."""
+    for number, decision in enumerate(facts.decisions, start=1):
+        yield chronicle.decided(number, decision)
+    if request.approved_by and not any(d.kind == "approve" and not d.refused for d in facts.decisions):
         yield CustodyEvent(
-            event_id=f"release-decision-{number}",
+            event_id="release-approved",
             action=Action.DECIDED,
-            actor=Actor(who=person, human=True),
+            actor=Actor(who=request.approved_by, human=True),
             at=request.requested_at,
-            authorisation="release",
-            evidence_ids=(evidence_id(asked),),
-            sha256=(asked.sha256,),
-            summary=f"{request.reason} ({chain})",
+            authorisation="approve",
+            summary=f"approved before it was asked for: {request.reason}",
         )
+
+
+def _reverted(
+    done: Iterable[StepOutcome], outcomes: Stored, actor: Actor, ended_at: datetime
+) -> Iterator[CustodyEvent]:
     for outcome in done:
         yield CustodyEvent(
             event_id=f"{outcome.key} reverted",
             action=Action.RELEASED,
             actor=actor,
-            at=outcome.findings[-1].observed_at if outcome.findings else request.requested_at,
+            at=outcome.findings[-1].observed_at if outcome.findings else ended_at,
             evidence_ids=(evidence_id(outcomes),),
             sha256=(outcomes.sha256,),
             where=outcome.target.account,
@@ -139,12 +166,24 @@ def _events(
         )
 
 
-def _exhibit(incident_id: str, stored: Stored, facts: RunFacts) -> Exhibit:
+def _ended(facts: RunFacts, documents: tuple[Stored, ...], actor: Actor, ended_at: datetime) -> CustodyEvent:
+    return CustodyEvent(
+        event_id="release-ended",
+        action=Action.SEALED,
+        actor=actor,
+        at=ended_at,
+        evidence_ids=tuple(evidence_id(each) for each in documents),
+        sha256=tuple(each.sha256 for each in documents),
+        summary="; ".join((f"release {facts.verdict}", *facts.refusals)),
+    )
+
+
+def _exhibit(name: str, stored: Stored, ended_at: datetime) -> Exhibit:
     return Exhibit(
         evidence_id=evidence_id(stored),
         kind="release document",
-        source=incident_id,
+        source=name,
         acquired_by="firebreak",
-        collected_at=facts.ended_at or facts.triggered_at,
+        collected_at=ended_at,
         stored=stored,
     )

@@ -38,6 +38,9 @@ from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
 REVERTING = timedelta(minutes=10)
 """Time for one revert with its retries; what still fails is reported, and can be released again."""
 
+SEALED_ALWAYS = "the decision not to release is sealed"
+"""The patch of 0.2: under 0.1 a release that was refused or rejected left no package."""
+
 CONSENT = Consent(mode="approval", approvers=1, timeout_seconds=86_400, default="reject")
 """A release that nobody else approves within a day does not happen: the workload stays contained."""
 
@@ -93,13 +96,13 @@ class Release(Approvable):
 
     async def _release(self) -> Ended:
         if not await self._approved():
-            return self._refused(("nobody else approved the release",), Verdict.REJECTED)
+            return await self._refused(("nobody else approved the release",), Verdict.REJECTED)
         try:
             plan = await self._planned()
         except ActivityError as error:
-            return self._refused((message(error),))
+            return await self._refused((message(error),))
         if plan.refusals:
-            return self._refused(plan.refusals)
+            return await self._refused(plan.refusals)
         self.plan = plan
         for phase in reversed(Phase):
             await self._revert_phase(plan, phase)
@@ -162,10 +165,12 @@ class Release(Approvable):
         self.facts.verdict = Verdict.RELEASED if released else Verdict.UNPROVEN
         self.facts.ended_at = workflow.now()
 
-    def _refused(self, reasons: tuple[str, ...], verdict: Verdict = Verdict.REFUSED) -> Ended:
+    async def _refused(self, reasons: tuple[str, ...], verdict: Verdict = Verdict.REFUSED) -> Ended:
         self.facts.refusals.extend(reasons)
         self.facts.verdict = verdict
         self.facts.ended_at = workflow.now()
+        if workflow.patched(SEALED_ALWAYS):
+            return await self._sealed()
         return Ended(incident_id=self.request.incident_id, verdict=verdict)
 
     async def _sealed(self) -> Ended:
@@ -183,7 +188,8 @@ class Release(Approvable):
             )
         except ActivityError as error:
             self.facts.warnings.append(f"the release's evidence could not be sealed: {message(error)}")
-            self.facts.verdict = Verdict.UNPROVEN  # and the workload stays marked as contained
+            if self.facts.verdict is Verdict.RELEASED:
+                self.facts.verdict = Verdict.UNPROVEN  # and the workload stays marked as contained
             sealed = None
         self.facts.evidence = sealed.evidence if sealed else None
         return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)

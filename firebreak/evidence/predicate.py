@@ -15,7 +15,8 @@ UNTIMESTAMPED = "untimestamped"
 class Predicate(FrozenModel):
     """What a package says about itself; signed together with the digests of the bag's tag files."""
 
-    incident_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    incident_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    """The incident's own id, at most 64 characters, and what the package of a release adds to it."""
     mode: Mode
     sealed_at: AwareDatetime
     software: str

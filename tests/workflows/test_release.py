@@ -82,6 +82,8 @@ async def test_a_refused_release_reverts_nothing(stage: Stage) -> None:
     document = await released(run)
     assert document.verdict is Verdict.REFUSED
     assert document.refusals == ("model.bin is not what was frozen",)
+    assert document.evidence is not None
+    assert run.recording.release_packages[0].facts.refusals == ["model.bin is not what was frozen"]
     assert run.recording.count("revert") == 0
     assert start.exit_code(document) == 4
 
@@ -107,6 +109,14 @@ async def test_a_release_without_sealed_evidence_is_unproven(stage: Stage) -> No
     assert document.verdict is Verdict.UNPROVEN
     assert document.warnings[0].startswith("the release's evidence could not be sealed")
     assert (await released(run)).verdict is Verdict.RELEASED
+
+
+async def test_a_refusal_that_cannot_be_sealed_stays_a_refusal(stage: Stage) -> None:
+    run = await contained(stage, Script(standard(), release_refusals=("model.bin is not what was frozen",)))
+    run.recording.script.package_errors = (EvidenceError,)
+    document = await released(run)
+    assert document.verdict is Verdict.REFUSED
+    assert document.warnings[0].startswith("the release's evidence could not be sealed")
 
 
 async def test_a_run_that_still_goes_on_cannot_be_released(stage: Stage) -> None:
@@ -167,4 +177,8 @@ async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
     document = await start.status(handle)
     assert document.verdict is Verdict.REJECTED
     assert run.recording.count("revert") == 0
+    assert document.evidence is not None
+    (package,) = run.recording.release_packages
+    assert (package.request.approved_by, package.outcomes) == ("", ())
+    assert [(d.kind, d.by) for d in package.facts.decisions] == [("reject", "sam")]
     assert start.exit_code(document) == 5

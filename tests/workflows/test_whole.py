@@ -15,7 +15,10 @@ from firebreak.codec import data_converter
 from firebreak.connect import INCIDENT, ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.errors import GuardError, PermanentCloudError
+from firebreak.evidence import custody
+from firebreak.evidence.custody import CustodyEntry
 from firebreak.evidence.export import export
+from firebreak.evidence.layout import BAG, CUSTODY
 from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import verify
 from firebreak.measure import now
@@ -66,13 +69,35 @@ class Desk:
         await handle.result()
         return await start.status(handle)
 
-    def problems(self, document: RunStatus) -> list[str]:
-        """What offline verification finds wrong with the package."""
+    def package(self, document: RunStatus) -> Path:
+        """The package, exported."""
         assert document.evidence is not None
         folder = self.world.root / f"package-{document.evidence.manifest_sha256[:8]}"
-        package = export(self.world.vault(), document.evidence.uri, folder)
+        return export(self.world.vault(), document.evidence.uri, folder)
+
+    def problems(self, document: RunStatus) -> list[str]:
+        """What offline verification finds wrong with the package."""
         keys = load_public_keys([self.world.key.with_name("signing.pem.pub")], Mode.LIVE)
-        return [str(problem) for problem in verify(package, keys).problems]
+        return [str(problem) for problem in verify(self.package(document), keys).problems]
+
+    def custody(self, document: RunStatus) -> list[CustodyEntry]:
+        """The custody chain of the package."""
+        lines = (self.package(document) / BAG / CUSTODY).read_text().splitlines()
+        return [custody.read(line) for line in lines]
+
+    async def asked_for(self, incident_id: str) -> str:
+        """A release that waits for approval; its workflow id."""
+        started = await start.release(self.client, self.settings, incident_id, by="casey", reason="rebuilt")
+        handle = self.client.get_workflow_handle(started.workflow_id)
+        await until(lambda: start.status(handle), lambda d: d.awaiting is not None)
+        return started.workflow_id
+
+    async def decided(self, incident_id: str, workflow_id: str, **decision: Any) -> RunStatus:
+        """The release after a decision."""
+        await start.decide(self.client, incident_id, Decision.model_validate(decision))
+        handle = self.client.get_workflow_handle(workflow_id)
+        await handle.result()
+        return await start.status(handle)
 
 
 @asynccontextmanager
@@ -101,6 +126,12 @@ async def test_contained_packaged_verified_and_released(server: DevServer, world
         assert desk.problems(back) == []
         again = await desk.release("INC-WHOLE-1")
         assert "agent is not contained" in again.refusals
+        assert back.evidence is not None
+        assert again.evidence is not None
+        assert back.evidence.uri != again.evidence.uri
+        assert desk.problems(back) == desk.problems(again) == []
+        assert desk.custody(back)[-1].summary == "release released"
+        assert desk.custody(again)[-1].summary.startswith("release refused; agent is not contained")
 
 
 async def test_an_artifact_that_was_altered_meanwhile_is_not_released(
@@ -145,6 +176,38 @@ async def test_a_rejected_run_leaves_a_verifiable_package_and_no_change(
         assert all(world.open.values())
         assert desk.problems(document) == []
         assert (await desk.release("INC-WHOLE-4")).refusals == ("agent is not contained",)
+
+
+async def test_the_longest_incident_id_is_contained_and_released(server: DevServer, world: World) -> None:
+    longest = f"INC-{'9' * 60}"
+    async with desk_of(server, world, "longest") as desk:
+        await desk.contain(longest)
+        document = await desk.ended(longest)
+        assert document.verdict is Verdict.CONTAINED
+        back = await desk.release(longest)
+        assert (back.verdict, back.warnings) == (Verdict.RELEASED, ())
+        assert desk.problems(document) == desk.problems(back) == []
+
+
+async def test_a_release_that_is_rejected_and_one_approved_later_say_who_decided_when_and_why(
+    server: DevServer, world: World
+) -> None:
+    async with desk_of(server, world, "decided") as desk:
+        await desk.contain("INC-WHOLE-5")
+        await desk.ended("INC-WHOLE-5")
+        asked = await desk.asked_for("INC-WHOLE-5")
+        no = await desk.decided("INC-WHOLE-5", asked, kind="reject", by="sam", reason="not yet")
+        assert (no.verdict, world.open["gateway"]) == (Verdict.REJECTED, False)
+        asked = await desk.asked_for("INC-WHOLE-5")
+        yes = await desk.decided("INC-WHOLE-5", asked, kind="approve", by="sam", reason="looks clean")
+        assert yes.verdict is Verdict.RELEASED
+        for document in (no, yes):
+            assert desk.problems(document) == []
+            (decision,) = document.decisions
+            (entry,) = [e for e in desk.custody(document) if e.actor.who == "sam"]
+            assert entry.at == decision.decided_at
+            assert entry.at > document.triggered_at
+            assert entry.summary == f"{decision.kind}: {decision.reason}"
 
 
 async def test_preview_makes_no_change(server: DevServer, world: World) -> None:
