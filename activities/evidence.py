@@ -71,7 +71,7 @@ class EvidenceActivities:
             sealed_at=request.sealed_at,
             actor=self.responder,
         )
-        self.engine.vault.forget(f"sealed/{request.run.incident_id}")
+        self.engine.vault.forget(f"sealed/{request.run.incident_id}/")
         return sealed
 
     def _signed(self, event: CustodyEvent) -> CustodyEvent:

@@ -104,7 +104,7 @@ class PlainRun:
             sealed_at=now(),
             actor=ACTOR,
         )
-        self.engine.vault.forget(f"sealed/{self.request.incident_id}")
+        self.engine.vault.forget(f"sealed/{self.request.incident_id}/")
 
 
 async def contain(engine: Engine, incident_id: str, workload_id: str) -> dict[str, Any]:

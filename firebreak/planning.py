@@ -96,7 +96,7 @@ async def plan(engine: Engine, request: ContainmentInput) -> Plan:
     snapshots = await asyncio.gather(*(_snapshot(engine, context, c) for c in survey.candidates))
     unusable = tuple(problem for _, problem in snapshots if problem)
     if unusable:
-        await engine.blocking(lambda: engine.vault.forget(f"sealed/{run.incident_id}"))
+        await engine.blocking(lambda: engine.vault.forget(f"sealed/{run.incident_id}/"))
         return Plan(run=_unstored_ref(request), refusals=unusable)
     return await _write(engine, request, run, survey, [s for s, _ in snapshots if s], marker)
 

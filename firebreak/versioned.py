@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from firebreak.errors import EvidenceError
+from firebreak.evidence.layout import folder
 from firebreak.evidence.streaming import Tally
 from firebreak.measure import found, now
 from firebreak.model import Finding, Method, Stored
@@ -126,6 +127,9 @@ class VersionedVault(ABC):
 
     def _hidden(self, key: str) -> str:
         return self.prefix + HIDDEN + self._name(key).removeprefix(self.prefix)
+
+    def _hidden_folder(self, prefix: str) -> str:
+        return self._hidden(folder(prefix))
 
     def _uri(self, name: str) -> str:
         return f"{self.home}/{name}"

@@ -49,6 +49,13 @@ def safe(path: str) -> str:
     return path
 
 
+def folder(prefix: str) -> str:
+    """Return a folder's key prefix; raises EvidenceError for one that a neighbour's keys begin with."""
+    if not prefix.endswith("/"):
+        raise EvidenceError("a prefix without a slash at its end names neighbours too", resource=prefix)
+    return prefix
+
+
 def payload_key(incident_id: str, evidence_id: str) -> str:
     """Name the store key of an exhibit."""
     return f"{incident_id}/data/{evidence_id}"

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from firebreak.errors import EvidenceError
-from firebreak.evidence.layout import safe
+from firebreak.evidence.layout import folder, safe
 from firebreak.model import Finding, Method, Stored
 
 CHUNK = 1 << 20
@@ -128,12 +128,10 @@ class LocalVault:
         return path.read_bytes() if path.is_file() else None
 
     def forget(self, prefix: str) -> None:
-        """Delete every hidden secret below a key prefix; harmless when there is none."""
-        path = self._hidden / safe(prefix.rstrip("/"))
+        """Delete every hidden secret below a folder's prefix; harmless when there is none."""
+        path = self._hidden / safe(folder(prefix).rstrip("/"))
         if path.is_dir():
             shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
     def _key(self, uri: str) -> str:
         start = f"{self.root.as_uri()}/"

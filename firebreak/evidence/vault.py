@@ -48,5 +48,8 @@ class Vault(Protocol):
         ...
 
     def forget(self, prefix: str) -> None:
-        """Delete every hidden secret below a key prefix; harmless when there is none."""
+        """Delete every hidden secret below a key prefix, which ends in a slash; harmless when there is none.
+
+        Any other prefix is refused with EvidenceError: ``sealed/INC-1`` also begins what INC-10 hides.
+        """
         ...

@@ -104,8 +104,8 @@ class S3Vault(VersionedVault):
                 )
 
     def forget(self, prefix: str) -> None:
-        """Delete every version of every hidden secret below a key prefix; harmless when there is none."""
-        for name, version in list(self._versions(self._hidden(prefix), markers=True)):
+        """Delete every version of every hidden secret below a folder; harmless when there is none."""
+        for name, version in list(self._versions(self._hidden_folder(prefix), markers=True)):
             with translated(self._uri(name)):
                 self._s3().delete_object(Bucket=self.bucket, Key=name, VersionId=version)
 

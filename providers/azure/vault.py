@@ -103,8 +103,8 @@ class AzureBlobVault(VersionedVault):
                 )
 
     def forget(self, prefix: str) -> None:
-        """Delete every version of every hidden secret below a key prefix; harmless when there is none."""
-        versions = list(self._versions(self._hidden(prefix)))
+        """Delete every version of every hidden secret below a folder; harmless when there is none."""
+        versions = list(self._versions(self._hidden_folder(prefix)))
         for name in dict.fromkeys(name for name, _, is_current in versions if is_current):
             self._delete(name, None)  # the current version can only be deleted as the blob
         for name, version, _ in versions:

@@ -105,7 +105,11 @@ def test_secrets_are_readable_for_the_owner_only_and_forgotten(vault: LocalVault
     assert vault.reveal("sealed/INC-1/session") == b"secret"
     vault.hide("sealed/INC-1/session", b"newer")
     assert vault.reveal("sealed/INC-1/session") == b"newer"
-    vault.forget("sealed/INC-1")
-    vault.forget("sealed/INC-1")
+    vault.hide("sealed/INC-10/session", b"other")
+    with pytest.raises(EvidenceError, match="neighbours"):
+        vault.forget("sealed/INC-1")
+    vault.forget("sealed/INC-1/")
+    vault.forget("sealed/INC-1/")
+    assert vault.reveal("sealed/INC-10/session") == b"other"
     assert vault.reveal("sealed/INC-1/session") is None
     assert list(vault.list("")) == []

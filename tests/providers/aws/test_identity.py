@@ -310,7 +310,7 @@ def test_a_user_without_probe_secret_is_not_proved(world: Any, user: JsonObject)
 def test_a_lost_probe_session_is_inconclusive(world: Any, role: JsonObject) -> None:
     step = Step(world, "aws.deny-all", role)
     change = step.apply(step.snapshot())
-    step.context.vault.forget(f"sealed/{step.context.run.incident_id}")
+    step.context.vault.forget(f"sealed/{step.context.run.incident_id}/")
     probe, _ = step.verify(change)
     assert probe.inconclusive
     assert "gone" in probe.observed

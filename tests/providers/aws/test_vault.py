@@ -176,6 +176,18 @@ def test_secrets_are_hidden_revealed_and_forgotten(world: Any, fresh: Any) -> No
     vault.forget(f"{incident}/session/")
     assert vault.reveal(f"{incident}/session/1") is None
     left = world.admin("s3", "333333333333").list_object_versions(
+def test_the_secrets_of_one_incident_are_forgotten_alone(world: Any, fresh: Any) -> None:
+    vault, incident = world.vault(), fresh("INC")
+    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
+    for each in (f"sealed/{incident}/session", *running):
+        vault.hide(each, b"secret")
+    with pytest.raises(EvidenceError, match="neighbours"):
+        vault.forget(f"sealed/{incident}")
+    vault.forget(f"sealed/{incident}/")
+    assert vault.reveal(f"sealed/{incident}/session") is None
+    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
+
+
         Bucket=world.bucket, Prefix=f"firebreak/.hidden/{incident}"
     )
     assert not left.get("Versions")

@@ -190,7 +190,7 @@ def test_another_principal_behind_the_name_is_refused_before_the_first_change(
 def test_a_lost_or_ended_token_is_inconclusive(world: Any, managed: JsonObject) -> None:
     step = Step(world, NAME, managed)
     change = step.apply(step.snapshot())
-    step.context.vault.forget(f"sealed/{step.context.run.incident_id}")
+    step.context.vault.forget(f"sealed/{step.context.run.incident_id}/")
     probe, _ = step.verify(change)
     assert probe.inconclusive
     assert "gone" in probe.observed

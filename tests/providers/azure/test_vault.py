@@ -208,11 +208,25 @@ def test_a_secret_is_revealed_until_it_is_forgotten(
     vault.hide(f"{incident}/token", b"second")
     assert vault.reveal(f"{incident}/token") == b"second"
     assert vault.reveal(f"{incident}/other") is None
-    vault.forget(incident)
-    vault.forget(incident)
+    vault.forget(f"{incident}/")
+    vault.forget(f"{incident}/")
     assert vault.reveal(f"{incident}/token") is None
     left = list(vault._versions(f"firebreak/.hidden/{incident}"))
     assert left == []
+
+
+def test_the_secrets_of_one_incident_are_forgotten_alone(
+    vault: AzureBlobVault, fresh: Callable[[str], str]
+) -> None:
+    incident = fresh("INC")
+    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
+    for each in (f"sealed/{incident}/session", *running):
+        vault.hide(each, b"secret")
+    with pytest.raises(EvidenceError, match="neighbours"):
+        vault.forget(f"sealed/{incident}")
+    vault.forget(f"sealed/{incident}/")
+    assert vault.reveal(f"sealed/{incident}/session") is None
+    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
 
 
 def test_the_store_alone_does_not_reveal_a_secret(vault: AzureBlobVault, key: str) -> None:
