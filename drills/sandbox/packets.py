@@ -68,6 +68,8 @@ class Side:
     initiator: bool
     public_address: IPAddress | None = None
     tracked: bool = False
+    always_tracked: bool = False
+    """Tracked whatever the rules say, where a cloud has such flows."""
 
 
 @dataclass(slots=True)

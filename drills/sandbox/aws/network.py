@@ -5,7 +5,9 @@ guide, "Security group connection tracking": a tracked flow keeps passing after 
 permitted from everywhere in one direction and answered to everywhere on every port in the other is not
 tracked, and "is immediately interrupted if the rule that enables the flow is removed or modified". That an
 already tracked flow stops being tracked once its interface gets such open rules is what the order of steps in
-AWS's own AWSSupport-ContainEC2Instance runbook relies on; the guide does not spell it out.
+AWS's own AWSSupport-ContainEC2Instance runbook relies on; the guide does not spell it out. Of the flows that
+are tracked whatever the rules say ("Automatically tracked connections"), those through NAT gateways are
+simulated; the firewall is no hop of an interface's route here, so that flows through it count as others.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ class Network(Connections):
         arrived = self._translated(sent, origin, owner, via_internet=via_internet)
         return Connection(
             id=f"flow-{secrets.token_hex(8)}",
-            initiator=_side(origin, sent, initiator=True),
-            responder=_side(owner, arrived, initiator=False),
+            initiator=_side(origin, sent, initiator=True, via_internet=via_internet),
+            responder=_side(owner, arrived, initiator=False, via_internet=via_internet),
             via_internet=via_internet,
             routable=owner is not None or (origin is not None and not _private(target)),
             opened_at=self._clock(),
@@ -204,7 +206,7 @@ class Network(Connections):
 def untracked(side: Side, interface: Interface) -> bool:
     """Tell whether the security groups of this moment leave the flow untracked at this end."""
     packet, version = side.packet, side.packet.source.version
-    if packet.protocol not in PORTED:
+    if packet.protocol not in PORTED or side.always_tracked:
         return False
     there, back = (
         (interface.egress, interface.ingress) if side.initiator else (interface.ingress, interface.egress)
@@ -217,10 +219,12 @@ def _private(address: IPAddress) -> bool:
     return any(address in network for network in PRIVATE_USE)
 
 
-def _side(interface: Interface | None, packet: Packet, *, initiator: bool) -> Side:
+def _side(interface: Interface | None, packet: Packet, *, initiator: bool, via_internet: bool) -> Side:
     if interface is None:
         return Side(None, packet, initiator)
-    return Side(interface.id, packet, initiator, interface.leaves_as(packet.source.version))
+    version = packet.source.version
+    always = initiator and via_internet and interface.behind_nat(version)
+    return Side(interface.id, packet, initiator, interface.leaves_as(version), always_tracked=always)
 
 
 def _reaches_internet(side: Side, interface: Interface | None) -> bool:

@@ -112,6 +112,11 @@ class Interface:
             return self.public_address or self.nat_address
         return next((address for address in self.addresses if address.version == version), None)
 
+    def behind_nat(self, version: int) -> bool:
+        """Tell whether what it sends to the internet leaves through a NAT gateway."""
+        through = self.internet_route and version == IPV4
+        return through and self.public_address is None and self.nat_address is not None
+
 
 class Rules(Protocol):
     """What the simulator reads before every packet."""

@@ -7,16 +7,19 @@ guide, "Network ACLs").
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
-from providers.aws.answers import already, translated
+from providers.aws.answers import already, settling, translated
+from providers.aws.network import watch
 from providers.aws.network.canary import declared_canary
 from providers.aws.network.groups import INCIDENT_TAG
-from providers.aws.network.interfaces import FIND_INTERFACES, ec2_arn, matching
+from providers.aws.network.interfaces import FIND_INTERFACES, Interface, declared_hosts, ec2_arn, matching
+from providers.aws.network.watch import Watch
 from providers.aws.resources import Subnet
 from providers.aws.session import AwsMeasure
 
@@ -26,15 +29,22 @@ if TYPE_CHECKING:
 
 SUBNET_TAG = "firebreak:subnet"
 ALREADY_THERE = "NetworkAclEntryAlreadyExists"
+GONE = "InvalidNetworkAclID.NotFound"
+WATCHED_AT_ONCE = 8
+NOTHING_TO_SEE = "the subnet has no interface now that flow logs could speak of"
 
 
 class QuarantineSubnetAcl(
     AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, name="quarantine-subnet-acl"
 ):
-    """Give a subnet that is dedicated to the workload a network ACL that denies everything."""
+    """Give a subnet that is dedicated to the workload a network ACL that denies everything.
+
+    The interfaces that no other measure isolates, such as those of functions and tasks, are watched here.
+    """
 
     permissions = (
         *FIND_INTERFACES,
+        *watch.WATCH,
         *on_any(
             "ec2:DescribeNetworkAcls", "ec2:CreateNetworkAcl", "ec2:CreateNetworkAclEntry", "ec2:CreateTags"
         ),
@@ -52,6 +62,11 @@ class QuarantineSubnetAcl(
         """The subnet, and ACLs: the one in force and the one that will be made."""
         return ec2_arn(target, f"subnet/{target.ref}"), ec2_arn(target, "network-acl/*")
 
+    @classmethod
+    def places(cls, action: str, target: Target, workload: Workload) -> tuple[str, ...]:  # noqa: ARG003
+        """The declared canary and flow log destinations."""
+        return watch.places(action, workload)
+
     @property
     def ec2(self) -> EC2Client:
         """The responder's way to EC2."""
@@ -59,37 +74,34 @@ class QuarantineSubnetAcl(
 
     def blast_radius(self, target: Target) -> tuple[str, ...]:
         """The subnet's interfaces that are not the workload's."""
-        mine = {each.ref for each in self.run.workload.network}
-        canary = declared_canary(self.access)
-        ours = f"AWS Lambda VPC ENI-{canary.name}-" if canary else "\0"
-        return tuple(
-            each.id
-            for each in matching(self.access, "subnet-id", target.ref)
-            if each.id not in mine and each.instance not in mine and not each.description.startswith(ours)
-        )
+        return tuple(each.id for each in self._others(target))
 
     def snapshot(self, target: Target) -> JsonObject:
-        """Read the ACL in force."""
+        """Read the ACL in force, and see which interfaces the canary reaches."""
         acl = self._in_force(target)
-        return {"acl": acl["NetworkAclId"], "vpc": acl["VpcId"]}
+        return {"acl": acl["NetworkAclId"], "vpc": acl["VpcId"], "control": self._control(target)}
 
     def apply(self, target: Target, state: State) -> Change:
         """Make the denying ACL, complete its entries, and only then put it in force."""
         acl = next(self._ours(target), "") or self._create(target, state.values["vpc"])
-        self._complete(target, acl)
-        changed = self._in_force(target)["NetworkAclId"] != acl
-        if changed:
-            self._replace(target, acl)
+        with settling(acl, GONE):
+            self._complete(target, acl)
+            changed = self._in_force(target)["NetworkAclId"] != acl
+            if changed:
+                self._replace(target, acl)
         return self.done(target, state, changed=changed, acl=acl)
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
-        """Our ACL is in force and has no entry that allows."""
+        """Our ACL is in force and has no entry that allows; canary and flow logs say so of its interfaces."""
+        return self._effective(target), *self._seen(target, change)
+
+    def _effective(self, target: Target) -> Finding:
         acl = self._in_force(target)
         # By its tag: two executions of the step at one moment may have made an ACL each.
         ours = acl["NetworkAclId"] in self._ours(target)
         allows = [entry for entry in acl["Entries"] if entry["RuleAction"] == "allow"]
         text = f"{acl['NetworkAclId']} is in force with {len(allows)} allowing entries"
-        return (found(Method.EFFECTIVE_POLICY, text, holds=ours and not allows, entries=len(acl["Entries"])),)
+        return found(Method.EFFECTIVE_POLICY, text, holds=ours and not allows, entries=len(acl["Entries"]))
 
     def revert(self, change: Change) -> Finding:
         """Put the original ACL back in force, and delete ours."""
@@ -97,11 +109,57 @@ class QuarantineSubnetAcl(
         if self._in_force(target)["NetworkAclId"] != wanted:
             self._replace(target, wanted)
         for ours in self._ours(target):
-            with already(ours, "InvalidNetworkAclID.NotFound"):
+            with already(ours, GONE):
                 self.ec2.delete_network_acl(NetworkAclId=ours)
         actual = self._in_force(target)["NetworkAclId"]
         text = "restored" if actual == wanted else "differs from the pre-state"
         return found(Method.CONFIGURATION, f"the subnet's ACL {text}", holds=actual == wanted, acl=actual)
+
+    def _others(self, target: Target) -> list[Interface]:
+        """The subnet's interfaces that are not declared themselves, the canary's own left out."""
+        mine = {each.ref for each in self.run.workload.network}
+        canary = declared_canary(self.access)
+        ours = f"AWS Lambda VPC ENI-{canary.name}-" if canary else "\0"
+        return [
+            each
+            for each in matching(self.access, "subnet-id", target.ref)
+            if each.id not in mine and each.instance not in mine and not each.description.startswith(ours)
+        ]
+
+    def _control(self, target: Target) -> JsonObject:
+        others = self._others(target)
+        with ThreadPoolExecutor(WATCHED_AT_ONCE) as pool:
+            controls = list(pool.map(Watch(self.access).control, others))
+        tried = {each.id: control for each, control in zip(others, controls, strict=True)}
+        works = [call for control in controls for call in control["works"]]
+        unproved = [f"{eni}: {control['why_not']}" for eni, control in tried.items() if control["why_not"]]
+        gaps = dict.fromkeys(gap for control in controls for gap in control["listed_only"])
+        return {
+            "interfaces": tried,
+            "works": works,
+            "why_not": "; ".join(unproved) or ("" if others or self._proved_beside else NOTHING_TO_SEE),
+            "listed_only": [*gaps, *(unproved if works else [])],
+        }
+
+    @property
+    def _proved_beside(self) -> bool:
+        """Whether the workload has interfaces whose isolation another measure proves from flow logs."""
+        return bool(declared_hosts(self.run.workload))
+
+    def _seen(self, target: Target, change: Change) -> list[Finding]:
+        others, controls = self._others(target), change.before.get("control", {}).get("interfaces", {})
+        if not others and not self._proved_beside:
+            text = f"flow logs: {NOTHING_TO_SEE}"
+            return [found(Method.LOG_EVIDENCE, text, holds=False, inconclusive=True)]
+        instruments = Watch(self.access)
+
+        def seen(each: Interface) -> tuple[Finding, ...]:
+            # What came after the plan has no control: only rules and flow logs can speak.
+            control = controls.get(each.id, {"arrived": False, "missing": False})
+            return instruments.findings(each, change.applied_at, control)
+
+        with ThreadPoolExecutor(WATCHED_AT_ONCE) as pool:
+            return [finding for findings in pool.map(seen, others) for finding in findings]
 
     def _in_force(self, target: Target) -> NetworkAclTypeDef:
         found = self._acls(target, [{"Name": "association.subnet-id", "Values": [target.ref]}])

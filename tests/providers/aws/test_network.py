@@ -328,32 +328,6 @@ def test_firewall_drops_come_first_and_leave_no_trace(
     assert ground.connect(ground.first, OUTSIDE)["allowed"]
 
 
-def test_a_dedicated_subnet_is_closed_and_opened(ground: Ground) -> None:
-    resources: list[JsonObject] = [
-        {"kind": "ec2-instance", "ref": ground.instance},
-        {"kind": "subnet", "ref": ground.dedicated, "dedicated": True},
-        {"kind": "subnet", "ref": ground.subnet},
-    ]
-    steps = Steps(ground.world, "aws.quarantine-subnet-acl", network=resources)
-    (target,) = steps.targets
-    assert target.ref == ground.dedicated
-    assert steps.measure.blast_radius(target) == ()
-    other = ground.ec2.create_network_interface(SubnetId=ground.dedicated)["NetworkInterface"][
-        "NetworkInterfaceId"
-    ]
-    assert steps.measure.blast_radius(target) == (other,)
-    connection = ground.connect(ground.peer, "10.42.2.10")["connection_id"]
-    states = steps.snapshot()
-    changes = steps.apply(states)
-    assert not ground.delivered(connection)
-    assert steps.verify(changes)[0].holds
-    assert not steps.apply(states)[0].changed
-    assert steps.revert(changes)[0].holds
-    assert steps.revert(changes)[0].holds
-    assert not steps.verify(changes)[0].holds
-    assert ground.connect(ground.peer, "10.42.2.10")["allowed"]
-
-
 @pytest.fixture
 def channels(admin: Admin, fresh: Callable[[str], str]) -> tuple[str, str]:
     queue = admin.client("sqs").create_queue(QueueName=fresh("bus"))["QueueUrl"]

@@ -217,6 +217,21 @@ def test_nat_address_lets_out_and_not_in(world: World, network: Network) -> None
     assert network.connect("internet", "203.0.113.99", 443).reason == "unreachable"
 
 
+def test_connection_through_nat_stays_tracked_until_a_network_acl_cuts_it(
+    world: World, network: Network
+) -> None:
+    """EC2 user guide, "Automatically tracked connections"."""
+    world.change("eni-store", nat_address=ip_address("203.0.113.99"), ingress=(ANY_RULE,))
+    connection_id = established(network, "eni-store")
+    inside = established(network, "eni-store", "10.0.1.20")
+    quarantine(world, network, "eni-store", through_open_group=True)
+    assert delivered(network, connection_id)
+    assert not delivered(network, inside)
+    assert not network.connect("eni-store", OUTSIDE, 443).allowed
+    world.change("eni-store", acl_egress=())
+    assert not delivered(network, connection_id)
+
+
 def test_inbound_from_the_internet_is_recorded_with_the_private_address(
     world: World, network: Network
 ) -> None:
