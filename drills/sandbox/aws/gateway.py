@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from werkzeug.test import run_wsgi_app
@@ -18,9 +19,10 @@ from drills.sandbox.aws.corrections import check_guards
 from drills.sandbox.aws.credentials import Principal, authenticate
 from drills.sandbox.aws.errors import ApiError, ConnectionDropError
 from drills.sandbox.aws.faults import delay, error_of, strike
-from drills.sandbox.aws.iam import Check, authorize, denied
+from drills.sandbox.aws.iam import Check, authorize, denied, refusal_of
 from drills.sandbox.aws.identities import affected_entities, ledger
 from drills.sandbox.aws.owners import resource_of
+from drills.sandbox.aws.s3_actions import SHOWN_TO
 from drills.sandbox.aws.state import emulator_lock
 from drills.sandbox.aws.stubs import Stub, StubRequest, find_stub
 from drills.sandbox.aws.wire import (
@@ -90,7 +92,7 @@ class Visit:
         with emulator_lock:
             checks = self._checks(principal)
             authorize(self.call, principal, checks, context_of(self.call, principal))
-            return self._served(principal, checks)
+            return self._shown(self._served(principal, checks), principal, checks)
 
     def _checks(self, principal: Principal) -> list[Check]:
         stub = find_stub(self.call.model, self.call.operation)
@@ -124,6 +126,18 @@ class Visit:
         answer = self._from_stub_or_emulator(request)
         ledger.after_change(entities)
         return answer
+
+    def _shown(self, answer: Answer, principal: Principal, checks: list[Check]) -> Answer:
+        """Leave out of a successful answer what the caller may not read."""
+        if not {name.lower() for name, _ in answer.headers} & SHOWN_TO.keys():
+            return answer
+        context, resource = context_of(self.call, principal), checks[0].resource
+        hidden = {
+            header
+            for header, action in SHOWN_TO.items()
+            if refusal_of(principal, Check(action, resource), context)
+        }
+        return replace(answer, headers=[each for each in answer.headers if each[0].lower() not in hidden])
 
     def _owning_account(self, principal: Principal, checks: list[Check]) -> str:
         owner = checks[0].resource.account if self.call.model in _CROSS_ACCOUNT else None

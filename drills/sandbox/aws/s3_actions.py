@@ -56,6 +56,12 @@ _VERSIONED = {
     "PutObjectTagging": "PutObjectVersionTagging",
     "DeleteObjectTagging": "DeleteObjectVersionTagging",
 }
+SHOWN_TO = {
+    "x-amz-object-lock-legal-hold": "s3:GetObjectLegalHold",
+    "x-amz-object-lock-mode": "s3:GetObjectRetention",
+    "x-amz-object-lock-retain-until-date": "s3:GetObjectRetention",
+}
+"""Headers of GetObject and HeadObject that are left out for who lacks the action (their API reference)."""
 _WRITES = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
 
 Need = tuple[str, str]

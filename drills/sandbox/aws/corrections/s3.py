@@ -59,6 +59,13 @@ def bucket_can_lock(request: StubRequest) -> None:
         raise _lock_missing()
 
 
+@guard("s3", "PutObject", "CopyObject", "CreateMultipartUpload")
+def bucket_can_lock_new_objects(request: StubRequest) -> None:
+    """Refuse new objects that ask for a lock in a bucket without Object Lock."""
+    if any(name.startswith("ObjectLock") for name in request.params):
+        bucket_can_lock(request)
+
+
 @guard("s3", "PutObjectRetention")
 def retention_only_grows(request: StubRequest) -> None:
     """Refuse to weaken a retention: never in compliance mode, in governance mode only with the bypass."""

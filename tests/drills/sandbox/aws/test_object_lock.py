@@ -118,6 +118,42 @@ class TestObjectLock:
         s3.put_object(Bucket="plain", Key="x", Body=b"1")
         hold = {"Bucket": "plain", "Key": "x", "LegalHold": {"Status": "ON"}}
         assert refused(s3.put_object_legal_hold, **hold) == "InvalidRequest"
+        new, source = {"Bucket": "plain", "Key": "y"}, {"Bucket": "plain", "Key": "x"}
+        until = datetime.now(UTC) + timedelta(days=1)
+        locks: list[dict[str, Any]] = [
+            {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until},
+            {"ObjectLockLegalHoldStatus": "ON"},
+        ]
+        for lock in locks:
+            assert refused(s3.put_object, **new, **lock) == "InvalidRequest"
+            assert refused(s3.copy_object, **new, **lock, CopySource=source) == "InvalidRequest"
+            assert refused(s3.create_multipart_upload, **new, **lock) == "InvalidRequest"
+        assert "Uploads" not in s3.list_multipart_uploads(Bucket="plain")
+
+    @pytest.mark.parametrize("look", ["head_object", "get_object"])
+    def test_a_lock_is_shown_only_to_those_who_may_read_it(
+        self, s3: Any, connect: Connect, admin: AccessKey, make_policy: Callable[..., str], look: str
+    ) -> None:
+        version, until = self.locked(s3, "COMPLIANCE")
+        s3.put_object_legal_hold(**version, LegalHold={"Status": "ON"})
+        iam = connect("iam", admin)
+        iam.create_user(UserName="reader")
+        key = iam.create_access_key(UserName="reader")["AccessKey"]
+        reader = connect("s3", AccessKey(ACCOUNT, key["AccessKeyId"], key["SecretAccessKey"]))
+        retention = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+        hold = {"ObjectLockLegalHoldStatus": "ON"}
+        shown: dict[tuple[str, ...], dict[str, Any]] = {
+            (): {},
+            ("s3:GetObjectRetention",): retention,
+            ("s3:GetObjectLegalHold",): hold,
+            ("s3:GetObjectRetention", "s3:GetObjectLegalHold"): retention | hold,
+        }
+        for actions, expected in shown.items():
+            allowed = make_policy("Allow", ["s3:GetObject", "s3:GetObjectVersion", *actions])
+            iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=allowed)
+            answer = getattr(reader, look)(**version)
+            assert {name: answer[name] for name in answer if name.startswith("ObjectLock")} == expected
+            assert answer["ContentLength"] == 1
 
     def default_retention(self, s3: Any) -> None:
         rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 3}}
