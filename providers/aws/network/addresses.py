@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 class DetachPublicIp(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, name="detach-public-ip"):
     """Disassociate every elastic IP address of the workload; release gives each back to where it was.
 
-    A public address that EC2 assigned at launch cannot be taken off (EC2 user guide, "Public IPv4
-    addresses"); it is reported, and ``aws.quarantine-security-group`` closes it.
+    A public address that EC2 assigned by itself is left in place: ModifyNetworkInterfaceAttribute could
+    take it off (``AssociatePublicIpAddress``), but it would return to Amazon's pool, and no release could
+    give the same one back (EC2 user guide, "Public IPv4 addresses"). It is reported, and
+    ``aws.quarantine-security-group`` closes it.
     """
 
     permissions = (
@@ -66,7 +68,8 @@ class DetachPublicIp(AwsMeasure, cloud=Cloud.AWS, phase=Phase.NETWORK_ISOLATE, n
         left = self._elastic(target)
         fixed = change.before["assigned_at_launch"]
         text = f"{len(left)} elastic addresses left" + (
-            f"; {', '.join(fixed)} was assigned at launch and stays, closed by the security group"
+            f"; {', '.join(fixed)} was assigned by EC2 and stays, as release could not give it back; "
+            "closed by the security group"
             if fixed
             else ""
         )

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
@@ -19,6 +19,7 @@ from providers.aws.resources import FlowLog
 from providers.aws.session import AwsAccess
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from types_boto3_ec2.type_defs import FlowLogTypeDef
 
 # The longest aggregation interval (VPC user guide, "Create a flow log"): how long before a flow may begin.
@@ -151,7 +152,7 @@ def _from_bucket(access: AwsAccess, source: Source, oldest: datetime) -> Iterato
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
                 for each in page.get("Contents", []):
                     if source.id in each["Key"] and each["LastModified"] >= oldest:
-                        body = s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()
+                        body = s3.get_object(Bucket=bucket, Key=each["Key"])["Body"]
                         yield from _lines(body, each["LastModified"].timestamp())
 
 
@@ -169,6 +170,8 @@ def _folders(access: AwsAccess, source: Source, prefix: str, oldest: datetime) -
         day += timedelta(days=1)
 
 
-def _lines(body: bytes, arrived: float) -> Iterator[tuple[str, float]]:
-    text = gzip.decompress(body).decode("utf-8")
-    yield from ((line, arrived) for line in text.splitlines()[1:])  # the first line names the fields
+def _lines(body: StreamingBody, arrived: float) -> Iterator[tuple[str, float]]:
+    """Read a file as it streams in: it holds the whole VPC's records."""
+    with gzip.open(cast("IO[bytes]", body), "rt", encoding="utf-8") as lines:
+        next(lines, "")  # the first line names the fields
+        yield from ((line.rstrip("\n"), arrived) for line in lines)
