@@ -33,6 +33,12 @@ PERMISSIONS_INTRODUCTION = """\
 What the responder must be allowed for each measure. `firebreak permissions --cloud CLOUD` prints the policy
 documents for the workloads of an inventory, narrowed to their resources. With `--role discovery` it prints
 what it takes to propose an inventory, which is reading alone.
+
+Keys of AWS KMS are not in an inventory. `kms:` actions are printed for all keys of the account, usable only
+through the services that hold the workload's resources, and a plan asks for them on the keys that it finds
+there. IAM's simulation knows no key policies, and these may still refuse: the plan reads a byte of an object
+under each key, while for queues and tables the responder must be let in by the key's policy. A key of another
+account has to be allowed by name, on both sides.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from firebreak.measure import Measure, Permission, Scope
 from firebreak.model import Cloud, JsonObject, Target, Workload
 from firebreak.provider import Need
 from firebreak.settings import Settings
+from providers.aws import keys
 from providers.aws.answers import translated
 from providers.aws.discovery import DISCOVERY_ACTIONS
 from providers.aws.documents import compact
 from providers.aws.session import AwsAccess, AwsMeasure
 
 if TYPE_CHECKING:
-    from types_boto3_iam.type_defs import EvaluationResultTypeDef
+    from types_boto3_iam.type_defs import ContextEntryTypeDef, EvaluationResultTypeDef
 
 # IAM quotas: 6,144 characters in a managed policy, white space not counted.
 POLICY_LIMIT = 6144
@@ -73,30 +74,47 @@ def grants(needs: Iterable[Need], workloads: Iterable[Workload]) -> dict[str, se
     for measure, target in needs:
         owners = [each for each in known if each.account == target.account]
         for permission in _needed(measure, target):
+            if permission.action.startswith(keys.PREFIX):
+                continue  # on keys that only the account tells
             found[permission.action].update(_resources(measure, permission, target, owners))
     return dict(found)
 
 
 def missing(access: AwsAccess, needs: Iterable[Need]) -> tuple[str, ...]:
     """Name each action that the responder may not do, as ``action on resource``."""
-    principal = responder_arn(access)
+    principal, known = responder_arn(access), list(needs)
     if principal.endswith(":root"):
         return ()  # the account's root user is bound by no identity policy, and cannot be simulated
-    questions = _by_resources(grants(needs, [access.run.workload]))
+    questions = _by_resources(grants(known, [access.run.workload]))
 
     def ask(question: tuple[tuple[str, ...], list[str]]) -> list[str]:
         return _refused(access, principal, *question)
 
+    def ask_for_key(use: tuple[Target, set[str]]) -> list[str]:
+        return _refused_on_key(access, principal, *use)
+
     with ThreadPoolExecutor(SIMULATIONS_AT_ONCE) as pool:
         answers = list(pool.map(ask, questions))
+        if not any(answers):  # what it takes to find the keys is among these
+            answers = list(pool.map(ask_for_key, key_uses(known).items()))
     return tuple(sorted({each for answer in answers for each in answer}))
+
+
+def key_uses(needs: Iterable[Need]) -> dict[Target, set[str]]:
+    """Collect what is asked of KMS for each target, should a customer's key encrypt it."""
+    found: dict[Target, set[str]] = defaultdict(set)
+    for measure, target in needs:
+        actions = {each.action for each in _needed(measure, target) if each.action.startswith(keys.PREFIX)}
+        if actions and keys.service_of(target):
+            found[target].update(actions)
+    return dict(found)
 
 
 def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Settings) -> JsonObject:
     """Write the policy documents of responder, evidence and orchestrator, and the one of discovery."""
-    known = list(workloads)
+    known, wanted = list(workloads), list(needs)
     roles = sorted({each.access["role_arn"] for each in known if each.access.get("role_arn")})
-    needed = grants(needs, known)
+    needed = grants(wanted, known)
     needed[SIMULATE] = set(roles) or {"*"}
     evidence_role = settings.evidence_of(Cloud.AWS).access.get("role_arn", "")
     assumed = [*roles, *([evidence_role] if evidence_role else [])]
@@ -105,7 +123,7 @@ def documents(needs: Iterable[Need], workloads: Iterable[Workload], settings: Se
         "responder": {
             "roles": roles,
             "trust": trust(external_ids),
-            "policies": pack(_statements(needed)),
+            "policies": pack([*_statements(needed), *keys.statements(key_uses(wanted))]),
             "must_be_trusted_by": sorted(needed.get("sts:AssumeRole", set())),
         },
         "evidence": {
@@ -163,7 +181,7 @@ def _belongs(action: str, arn: str) -> bool:
     service, name = action.split(":", 1)
     owner = arn.split(":")[2] if arn.startswith("arn:") else service
     if service == "s3" and owner == "s3":
-        return ("Bucket" in name) == ("/" not in arn)
+        return ("Bucket" in name or name.endswith("Configuration")) == ("/" not in arn)
     if service == owner == "sagemaker":
         return ("Group" in name) == (":model-package-group/" in arn)
     return owner == service or (service == "sts" and owner == "iam")
@@ -196,11 +214,38 @@ def _parts(resources: tuple[str, ...], used: int) -> Iterator[tuple[str, ...]]:
     yield tuple(part)
 
 
-def _refused(access: AwsAccess, principal: str, resources: tuple[str, ...], actions: list[str]) -> list[str]:
+def _refused_on_key(access: AwsAccess, principal: str, target: Target, actions: set[str]) -> list[str]:
+    """What the responder may not do with a target's key; the key's own policy is not asked.
+
+    IAM API reference, SimulatePrincipalPolicy: it takes no resource policy for a role.
+    """
+    try:
+        key = keys.customer_key(access, target)
+    except PermanentCloudError as error:
+        return [f"what tells the key of {target.ref} ({error.message})"]
+    context: list[ContextEntryTypeDef] = [
+        {
+            "ContextKeyName": "kms:ViaService",
+            "ContextKeyValues": [keys.via(target)],
+            "ContextKeyType": "string",
+        }
+    ]
+    asked = sorted(actions - {keys.DESCRIBE})
+    return _refused(access, principal, (key,), asked, context) if key else []
+
+
+def _refused(
+    access: AwsAccess,
+    principal: str,
+    resources: tuple[str, ...],
+    actions: list[str],
+    context: Sequence[ContextEntryTypeDef] = (),
+) -> list[str]:
     try:
         with translated(principal):
             pages = access.client("iam").get_paginator("simulate_principal_policy").paginate(
-                PolicySourceArn=principal, ActionNames=actions, ResourceArns=list(resources)
+                PolicySourceArn=principal, ActionNames=actions, ResourceArns=list(resources),
+                ContextEntries=context,
             )  # fmt: skip
             return [text for page in pages for each in page["EvaluationResults"] for text in _refusals(each)]
     except PermanentCloudError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from drills.sandbox.aws.keyuse import key_needs
 from drills.sandbox.aws.s3_actions import s3_needs
 from drills.sandbox.aws.wire import ApiCall
 
@@ -107,6 +108,10 @@ _IAM_NAMED = (
 
 def needs_of(call: ApiCall, account: str) -> list[Need]:
     """Return every action with its resource that this call needs."""
+    return _own_needs(call, account) + key_needs(call, account)
+
+
+def _own_needs(call: ApiCall, account: str) -> list[Need]:
     if call.model == "s3":
         return s3_needs(call.operation, call.params, call.headers)
     action = action_of(call)

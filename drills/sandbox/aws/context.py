@@ -58,6 +58,8 @@ def context_of(call: ApiCall, principal: Principal) -> Context:
         "aws:userid": principal.caller.user_id,
         "aws:viaawsservice": "false",
     }
+    if call.model != "kms":  # asked only where a service uses a key in the caller's name
+        context["kms:viaservice"] = f"{call.model}.{call.region}.amazonaws.com"
     context.update(_principal_keys(principal))
     context.update(_parameter_keys(call))
     return {key: (value,) for key, value in context.items()} | _request_tags(call)

@@ -33,6 +33,7 @@ from providers.aws.artifacts.freeze import (
     with_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
+from providers.aws.keys import WRITE_KEYS
 from providers.aws.permissions import responder_arns
 from providers.aws.resources import S3Object, S3Prefix
 from providers.aws.session import AwsMeasure
@@ -84,21 +85,25 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
     Only the responder, and as always the account's root user, can lift the policy again.
     """
 
-    permissions = on_target(
-        "s3:GetBucketVersioning",
-        "s3:GetBucketObjectLockConfiguration",
-        "s3:GetBucketPolicy",
-        "s3:PutBucketPolicy",
-        "s3:DeleteBucketPolicy",
-        "s3:ListBucket",
-        "s3:ListBucketVersions",
-        "s3:GetObject",
-        "s3:GetObjectVersion",
-        "s3:GetObjectLegalHold",
-        "s3:PutObjectLegalHold",
-        "s3:PutObject",
-        "s3:DeleteObject",
-        "s3:DeleteObjectVersion",
+    permissions = (
+        *on_target(
+            "s3:GetBucketVersioning",
+            "s3:GetEncryptionConfiguration",
+            "s3:GetBucketObjectLockConfiguration",
+            "s3:GetBucketPolicy",
+            "s3:PutBucketPolicy",
+            "s3:DeleteBucketPolicy",
+            "s3:ListBucket",
+            "s3:ListBucketVersions",
+            "s3:GetObject",
+            "s3:GetObjectVersion",
+            "s3:GetObjectLegalHold",
+            "s3:PutObjectLegalHold",
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:DeleteObjectVersion",
+        ),
+        *WRITE_KEYS,
     )
 
     @classmethod
@@ -124,6 +129,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             versioning = self._s3().get_bucket_versioning(Bucket=bucket).get("Status", "")
         objects, folders = self._current(target)
         self._check_policy_size(target)
+        self._check_keys(target, objects)
         configuration = lock.get("ObjectLockConfiguration", {})
         return {
             "object_lock": configuration.get("ObjectLockEnabled") == "Enabled",
@@ -263,6 +269,15 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 remedy="declare folders as s3-prefix instead of many single objects",
             )
 
+    def _check_keys(self, target: Target, objects: list[JsonObject]) -> None:
+        """Read a byte under each customer's key: what its own policy says, no simulation tells."""
+        under = {
+            each["encrypted_by"]: each["key"] for each in objects if each["encrypted_by"] and each["size"]
+        }
+        for key in under.values():
+            with translated(f"{target.ref}/{key}"):
+                self._s3().get_object(Bucket=_bucket(target), Key=key, Range="bytes=0-0")["Body"].close()
+
     def _refs(self, target: Target, kind: type[S3Object | S3Prefix]) -> list[str]:
         mine = of_kind((*self.run.workload.artifacts, *self.run.workload.stores), kind)
         return [each.ref for each in mine if each.ref.partition("/")[0] == target.ref]
@@ -328,6 +343,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             "etag": head["ETag"],
             "size": head["ContentLength"],
             "held": head.get("ObjectLockLegalHoldStatus") == "ON",
+            "encrypted_by": head.get("SSEKMSKeyId", ""),
         }
 
     def _present(self, target: Target, key: str) -> list[JsonObject]:

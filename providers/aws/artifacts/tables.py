@@ -23,6 +23,7 @@ from providers.aws.artifacts.freeze import (
     sid_of,
     with_statements,
 )
+from providers.aws.keys import READ_KEYS
 from providers.aws.permissions import responder_arns
 from providers.aws.resources import DynamoDbTable
 from providers.aws.session import AwsMeasure
@@ -57,16 +58,19 @@ _ABSENT = "PolicyNotFoundException"
 class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="freeze-memory-table"):
     """Deny every write to the table, switch on deletion protection and point-in-time recovery."""
 
-    permissions = on_target(
-        "dynamodb:DescribeTable",
-        "dynamodb:DescribeContinuousBackups",
-        "dynamodb:GetResourcePolicy",
-        "dynamodb:UpdateTable",
-        "dynamodb:UpdateContinuousBackups",
-        "dynamodb:PutResourcePolicy",
-        "dynamodb:DeleteResourcePolicy",
-        "dynamodb:PutItem",
-        "dynamodb:DeleteItem",
+    permissions = (
+        *on_target(
+            "dynamodb:DescribeTable",
+            "dynamodb:DescribeContinuousBackups",
+            "dynamodb:GetResourcePolicy",
+            "dynamodb:UpdateTable",
+            "dynamodb:UpdateContinuousBackups",
+            "dynamodb:PutResourcePolicy",
+            "dynamodb:DeleteResourcePolicy",
+            "dynamodb:PutItem",
+            "dynamodb:DeleteItem",
+        ),
+        *READ_KEYS,
     )
 
     @classmethod

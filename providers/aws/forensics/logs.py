@@ -14,6 +14,7 @@ from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
+from providers.aws.keys import READ_KEYS
 from providers.aws.resources import FlowLog, LogGroup
 from providers.aws.session import AwsAccess
 
@@ -85,7 +86,10 @@ class CaptureWorkloadLogs(
 class CaptureFlowLogs(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="capture-flow-logs"):
     """Preserve the VPC's flow log records of the window, raw, from log group or bucket."""
 
-    permissions = on_target("logs:FilterLogEvents", "s3:ListBucket", "s3:GetObject")
+    permissions = (
+        *on_target("logs:FilterLogEvents", "s3:GetEncryptionConfiguration", "s3:ListBucket", "s3:GetObject"),
+        *READ_KEYS,
+    )
     kind = "flow log"
     acquired_by = "logs:FilterLogEvents or s3:GetObject"
 

@@ -14,6 +14,7 @@ from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
+from providers.aws.keys import READ_KEYS
 from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class CaptureMemoryStore(
 ):
     """Preserve agent memory: every item of a table, every object of a folder."""
 
-    permissions = on_target("dynamodb:Scan", "s3:ListBucket", "s3:GetObject")
+    permissions = (
+        *on_target("dynamodb:DescribeTable", "dynamodb:Scan"),
+        *on_target("s3:GetEncryptionConfiguration", "s3:ListBucket", "s3:GetObject"),
+        *READ_KEYS,
+    )
     preserve_first = True
     kind = "agent memory"
     acquired_by = "dynamodb:Scan or s3:GetObject"

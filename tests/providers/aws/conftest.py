@@ -79,12 +79,13 @@ class World:
         needs = [(kind, target) for kind in kinds for target in kind.applies_to(workload)]
         name = f"responder-{uuid4().hex[:12]}"
         access = {**workload.access, "role_arn": role(self.admin("iam"), name)}
-        granted = documents(needs, [workload], self.settings)["responder"]["policies"]
+        mine = workload.model_copy(update={"access": access})
+        granted = documents(needs, [mine], self.settings)["responder"]["policies"]
         for number, document in enumerate(granted):
             self.admin("iam").put_role_policy(
                 RoleName=name, PolicyName=f"p{number}", PolicyDocument=json.dumps(document)
             )
-        return workload.model_copy(update={"access": access})
+        return mine
 
     def context(
         self,

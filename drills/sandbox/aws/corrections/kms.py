@@ -1,6 +1,7 @@
-"""Make KMS refuse keys that are disabled and sign digests as digests.
+"""Make KMS refuse keys that are disabled, sign digests as digests, and tell AWS's own keys apart.
 
-Sources: KMS developer guide, "Key states of AWS KMS keys"; KMS API reference, Sign and Verify (MessageType).
+Sources: KMS developer guide, "Key states of AWS KMS keys"; KMS API reference, Sign and Verify (MessageType),
+KeyMetadata (KeyManager).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from moto.kms.models import kms_backends
+from moto.kms.models import Key, kms_backends
 
 from drills.sandbox.aws.corrections import guard
 from drills.sandbox.aws.errors import ApiError
+from drills.sandbox.aws.keyuse import aws_managed
 from drills.sandbox.aws.owners import kms_key_arn
 from drills.sandbox.aws.stubs import StubRequest, stub
 
@@ -63,6 +65,18 @@ def key_usable(request: StubRequest) -> None:
         raise ApiError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
     if key.key_state != "Enabled":
         raise ApiError("DisabledException", f"{key.arn} is disabled.")
+
+
+def apply() -> None:
+    """Let a key say whether AWS manages it."""
+    plain: Any = Key.to_dict
+
+    def told(self: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = plain(self)
+        answer["KeyMetadata"]["KeyManager"] = "AWS" if aws_managed(self) else "CUSTOMER"
+        return answer
+
+    setattr(Key, "to_dict", told)  # noqa: B010 - mypy forbids assigning methods
 
 
 def _signing_key(request: StubRequest) -> Any:

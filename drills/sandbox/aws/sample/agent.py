@@ -84,6 +84,7 @@ def _delivery_permissions(admin: Admin) -> list[Json]:
     bucket = _bucket_arn(admin)
     return [
         allow(["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"], bucket, f"{bucket}/*"),
+        allow(["kms:Decrypt", "kms:GenerateDataKey"], admin.arn("kms", "key/*")),
         allow(
             ["ecr:PutImage", "ecr:BatchGetImage", "ecr:DescribeImages"],
             admin.arn("ecr", f"repository/{NAME}"),

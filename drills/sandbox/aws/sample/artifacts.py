@@ -85,6 +85,14 @@ def _bucket(admin: Admin, bucket: str) -> dict[str, str]:
         ObjectLockEnabledForBucket=True,
         CreateBucketConfiguration={"LocationConstraint": admin.region},
     )
+    own = {
+        "SSEAlgorithm": "aws:kms",
+        "KMSMasterKeyID": admin.client("kms").create_key()["KeyMetadata"]["Arn"],
+    }
+    s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": own}]},
+    )
     for key, (_role, body) in OBJECTS.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     return {key: hashlib.sha256(body).hexdigest() for key, (_role, body) in OBJECTS.items()}
