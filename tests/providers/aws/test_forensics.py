@@ -18,7 +18,6 @@ from providers.aws.forensics import audit
 from providers.aws.resources import (
     Detective,
     DynamoDbTable,
-    Ec2Instance,
     FlowLog,
     IamRole,
     IamUser,
@@ -342,33 +341,6 @@ def test_memory_in_one_object_is_copied_alone(world: Any, fresh: Any) -> None:
     step = Step(world, "aws.capture-memory-store", artifacts=(memory, prompt))
     change = step.apply()
     assert [each["source"] for each in step.records(change)] == [f"s3://{bucket}/m.jsonl"]
-
-
-def instance(world: Any) -> str:
-    ec2 = world.admin("ec2")
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    return str(
-        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.micro")["Instances"][0][
-            "InstanceId"
-        ]
-    )
-
-
-def test_volumes_are_snapshotted_once(world: Any) -> None:
-    declared = Ec2Instance(kind="ec2-instance", ref=instance(world))
-    step = Step(world, "aws.snapshot-volumes", network=(declared,))
-    assert step.state.values["volumes"]
-    change = step.apply()
-    assert change.changed
-    assert sorted(change.after["snapshots"].values()) == step.state.values["volumes"]
-    assert holds(step.verify(change))
-    again = step.apply()
-    assert not again.changed
-    assert again.after["snapshots"] == change.after["snapshots"]
-    world.admin("ec2").delete_snapshot(SnapshotId=next(iter(change.after["snapshots"])))
-    assert not holds(step.verify(change))
-    with pytest.raises(Irreversible):
-        step.attempt().revert(change)
 
 
 def test_an_investigation_is_skipped_with_a_reason(world: Any) -> None:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from firebreak.errors import Irreversible, TransientCloudError
+from providers.aws.forensics.volumes import SnapshotVolumes
+from providers.aws.resources import Ec2Instance
+from tests.providers.capturing import Step
+from tests.providers.driving import holds
+
+
+def snapshots(world: Any) -> Step:
+    """A snapshot step of a fresh instance with two volumes."""
+    ec2 = world.admin("ec2")
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    run = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.micro")
+    instance = run["Instances"][0]["InstanceId"]
+    zone = run["Instances"][0]["Placement"]["AvailabilityZone"]
+    volume = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+    ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    declared = Ec2Instance(kind="ec2-instance", ref=instance)
+    return Step(world, "aws.snapshot-volumes", network=(declared,))
+
+
+def made(world: Any, step: Step) -> set[str]:
+    """The snapshots there are of the step's volumes."""
+    filters = [{"Name": "volume-id", "Values": step.state.values["volumes"]}]
+    listed = world.admin("ec2").describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"]
+    return {each["SnapshotId"] for each in listed}
+
+
+def test_volumes_are_snapshotted_once_and_locked(world: Any) -> None:
+    step = snapshots(world)
+    change = step.apply()
+    assert change.changed
+    assert sorted(change.after["snapshots"].values()) == step.state.values["volumes"]
+    assert "under its volumes' keys" in change.after["kept"]
+    findings = step.verify(change)
+    assert holds(findings)
+    assert [each.observed for each in findings] == ["2 snapshots: completed", "2 of 2 snapshots locked"]
+    again = step.apply()
+    assert not again.changed
+    assert again.after["snapshots"] == change.after["snapshots"]
+    with pytest.raises(Irreversible):
+        step.attempt().revert(change)
+
+
+def test_every_snapshot_has_to_be_there_and_locked(world: Any) -> None:
+    step = snapshots(world)
+    change, ec2 = step.apply(), world.admin("ec2")
+    first, *_ = change.after["snapshots"]
+    with pytest.raises(ClientError, match="locked"):
+        ec2.delete_snapshot(SnapshotId=first)
+    ec2.unlock_snapshot(SnapshotId=first)
+    there, locked = step.verify(change)
+    assert (there.holds, locked.holds, locked.observed) == (True, False, "1 of 2 snapshots locked")
+    ec2.delete_snapshot(SnapshotId=first)
+    there, locked = step.verify(change)
+    assert (there.holds, locked.holds, locked.observed) == (False, False, "1 of 2 snapshots locked")
+
+
+def test_snapshots_that_are_listed_late_are_locked_and_made_once(world: Any) -> None:
+    step = snapshots(world)
+    client = step.context.access.client("ec2")
+    stale = [True, True]
+
+    def unlisted(parsed: dict[str, Any], **_: Any) -> None:
+        if stale:
+            stale.pop()
+            parsed["Snapshots"] = []
+
+    client.meta.events.register("after-call.ec2.DescribeSnapshots", unlisted)
+    try:
+        change = step.apply()
+        again = step.apply()
+    finally:
+        client.meta.events.unregister("after-call.ec2.DescribeSnapshots", unlisted)
+    assert not stale
+    assert set(again.after["snapshots"]) == set(change.after["snapshots"]) == made(world, step)
+    assert holds(step.verify(again))
+
+
+@contextmanager
+def answering(step: Step, operation: str, code: str, status: int) -> Iterator[None]:
+    """The service refuses every call of an operation of EC2."""
+    client = step.context.access.client("ec2")
+
+    def refuse(parsed: dict[str, Any], http_response: Any, **_: Any) -> None:
+        http_response.status_code = status
+        parsed["Error"] = {"Code": code, "Message": "refused"}
+
+    client.meta.events.register(f"after-call.ec2.{operation}", refuse)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(f"after-call.ec2.{operation}", refuse)
+
+
+def test_a_server_error_is_tried_again_and_never_counts_as_a_lock(world: Any) -> None:
+    step = snapshots(world)
+    refused = answering(step, "LockSnapshot", "InternalFailure", 500)
+    with refused, pytest.raises(TransientCloudError, match="LockSnapshot"):
+        step.apply()
+    change = step.apply()
+    assert set(change.after["snapshots"]) == made(world, step)
+    assert holds(step.verify(change))
+
+
+def test_snapshots_that_cannot_be_locked_prove_nothing(world: Any) -> None:
+    step = snapshots(world)
+    with answering(step, "LockSnapshot", "UnsupportedOperation", 400):
+        change = step.apply()
+    for each in change.after["snapshots"]:
+        world.admin("ec2").unlock_snapshot(SnapshotId=each)
+    *_, locked = step.verify(change)
+    assert (locked.holds, locked.observed) == (False, "0 of 2 snapshots locked")
+    assert set(locked.detail["answers"].values()) == {"not locked: UnsupportedOperation"}
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-central-1", "aws"), ("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")],
+)
+def test_places_are_in_the_region_s_partition(world: Any, region: str, partition: str) -> None:
+    workload = world.workload(network=(Ec2Instance(kind="ec2-instance", ref="i-0123456789abcdef0"),))
+    (target,) = SnapshotVolumes.applies_to(workload.model_copy(update={"region": region}))
+    for action in ("ec2:CreateTags", "ec2:CreateSnapshots"):
+        places = SnapshotVolumes.places(action, target, workload)
+        assert all(each.startswith(f"arn:{partition}:ec2:{region}:") for each in places)
