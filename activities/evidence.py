@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.errors import translated
 from activities.inputs import CustodyInput, CustodySegment, KeepInput, PackageInput
 from activities.liveness import heartbeating
-from firebreak import __version__, chronicle, exhibit0, package, planning
+from firebreak import __version__, chronicle, exhibit0, marker, package, planning
 from firebreak.engine import Engine
 from firebreak.errors import EvidenceError
 from firebreak.evidence import custody
@@ -72,6 +72,7 @@ class EvidenceActivities:
             actor=self.responder,
         )
         self.engine.vault.forget(f"sealed/{request.run.incident_id}/")
+        marker.settle(self.engine, plan, {outcome.key for outcome in done})
         return sealed
 
     def _signed(self, event: CustodyEvent) -> CustodyEvent:

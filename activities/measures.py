@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import structlog
 from temporalio import activity
 
 from activities.errors import translated
 from activities.inputs import MarkInput, RevertInput, StepInput
 from activities.liveness import heartbeating, pause
-from firebreak import planning, steps
+from firebreak import marker, planning, steps
 from firebreak.engine import Engine
 from firebreak.logs import bind_incident
 from firebreak.model import Stored
 from firebreak.planning import Preview
 from firebreak.record import ContainmentInput, Plan, StepOutcome, needs_approval
 from firebreak.steps import Polling
+
+log = structlog.get_logger("firebreak.measures")
+
+IN_FLIGHT = "a release of an earlier incident was under way and did not end: look at what it reverted"
 
 
 class MeasureActivities:
@@ -38,17 +43,18 @@ class MeasureActivities:
             async with heartbeating():
                 made = await planning.plan(self.engine, request)
                 if not made.refusals and not needs_approval(made, request.trigger):
-                    await self.engine.blocking(lambda: planning.mark(self.engine, made, "containing"))
+                    return await self._taken(made)
                 return made
 
     @activity.defn(name="firebreak.mark")
     async def mark(self, request: MarkInput) -> Stored:
-        """Record that the workload is being contained, or is released."""
+        """Record that the workload is being contained."""
         with translated():
             async with heartbeating():
                 plan = await self.engine.blocking(lambda: planning.read_plan(self.engine, request.plan))
                 bind_incident(plan.run.incident_id)
-                return await self.engine.blocking(lambda: planning.mark(self.engine, plan, request.status))
+                await self._taken(plan)
+                return request.plan
 
     @activity.defn(name="firebreak.contain")
     async def contain(self, request: StepInput) -> StepOutcome:
@@ -77,4 +83,13 @@ class MeasureActivities:
         bind_incident(request.run.incident_id)
         with translated():
             async with heartbeating():
+                await self.engine.blocking(lambda: marker.require(self.engine, request.run))
                 return await steps.revert(self.engine, request.run, request.step, request.applied)
+
+    async def _taken(self, made: Plan) -> Plan:
+        """Take the workload over; the release of an earlier incident then has ended, or it is said."""
+        await self.engine.blocking(lambda: marker.take(self.engine, made))
+        if await marker.alone(self.engine, made.run):
+            return made
+        log.warning("marker.release_in_flight", note=IN_FLIGHT)
+        return made.model_copy(update={"notes": (*made.notes, IN_FLIGHT)})

@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.errors import translated
 from activities.inputs import ReleasePackageInput, ReleasePlan
 from activities.liveness import heartbeating
-from firebreak import __version__, releasing
+from firebreak import __version__, marker, releasing
 from firebreak.engine import Engine
 from firebreak.evidence.custody import Actor
 from firebreak.logs import bind_incident
@@ -42,10 +42,12 @@ class ReleaseActivities:
         refusals = releasing.refusals(self.engine, request, record)
         if refusals:
             return ReleasePlan(run=record.plan.run, refusals=refusals)
+        marker.begin_release(self.engine, record.plan.run)
         return ReleasePlan(run=record.plan.run, steps=record.plan.steps, outcomes=record.outcomes)
 
     def _package(self, request: ReleasePackageInput) -> Sealed:
         record = releasing.open_record(self.engine, request.request)
+        marker.end_release(self.engine, record.plan.run)
         return releasing.seal(
             self.engine, request.request, record, request.facts, request.outcomes, self.responder
         )

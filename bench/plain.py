@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from bench.ground import trigger
-from firebreak import chronicle, inventory, logs, package, planning, steps
+from firebreak import chronicle, inventory, logs, marker, package, planning, steps
 from firebreak.engine import Engine
 from firebreak.evidence import custody
 from firebreak.evidence.custody import Actor, CustodyEvent, Head
@@ -59,7 +59,7 @@ class PlainRun:
         """Everything that the workflow does when nothing goes wrong."""
         plan = await planning.plan(self.engine, self.request)
         assert not plan.refusals, plan.refusals
-        await self.engine.blocking(lambda: planning.mark(self.engine, plan, "containing"))
+        await self.engine.blocking(lambda: marker.take(self.engine, plan))
         preserving = [asyncio.create_task(self._preserve(plan, s)) for s in plan.steps if s.preserve_first]
         planned = (
             chronicle.triggered(1, self.request.trigger),
@@ -135,7 +135,7 @@ async def undo(engine: Engine, incident_id: str) -> dict[str, Any]:
                 *(steps.revert(engine, record.plan.run, s, done[s.key]) for s in chosen)
             )
             assert all(end.verdict is Verdict.RELEASED for end in ends), ends
-    await engine.blocking(lambda: planning.mark(engine, record.plan, "released"))
+    await engine.blocking(lambda: marker.release(engine, record.plan.run))
     await asyncio.sleep(CUT_OFF_SECONDS)
     return {"undone": incident_id}
 

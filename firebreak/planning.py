@@ -7,24 +7,24 @@ evidence store.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic import AwareDatetime
-
+from firebreak import marker
 from firebreak.engine import Engine, folder
 from firebreak.errors import AbsentError, ContainmentError, UsageError
 from firebreak.guard import Candidate, refusals, undeclared
+from firebreak.marker import ACTIVE, Marker
 from firebreak.measure import Context, Measure, measures, now
 from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
 from firebreak.record import ContainmentInput, Plan, PlannedStep, RunRef
 
 T = TypeVar("T")
-
-ACTIVE = ("containing", "contained")
-"""Marker states in which a workload's present state is ours, not its own."""
+_PLACE = ("cloud", "account", "id")
+"""What no two workloads have in common."""
 
 
 class PreviewStep(FrozenModel):
@@ -48,16 +48,6 @@ class Preview(FrozenModel):
     steps: tuple[PreviewStep, ...]
     refusals: tuple[str, ...]
     missing_permissions: tuple[str, ...]
-
-
-class Marker(FrozenModel):
-    """Whether a workload is contained at present, and the pre-states that release would restore."""
-
-    workload_id: str
-    incident_id: str
-    status: str
-    at: AwareDatetime
-    states: dict[str, Stored]
 
 
 @dataclass(frozen=True)
@@ -89,39 +79,28 @@ async def plan(engine: Engine, request: ContainmentInput) -> Plan:
     run = _run(request, workload)
     context = await engine.blocking(lambda: engine.context(run, f"{run.incident_id}/data/plan"))
     survey = await _survey(engine, context)
-    refused = (*survey.refusals, *(f"the responder lacks {each}" for each in survey.missing))
+    taken = await engine.blocking(lambda: list(_taken(engine, run)))
+    refused = (*taken, *survey.refusals, *(f"the responder lacks {each}" for each in survey.missing))
     if refused:
         return Plan(run=_unstored_ref(request), refusals=refused)
-    marker = await engine.blocking(lambda: read_marker(engine, workload))
+    held = await engine.blocking(lambda: marker.read(engine, workload))
     snapshots = await asyncio.gather(*(_snapshot(engine, context, c) for c in survey.candidates))
     unusable = tuple(problem for _, problem in snapshots if problem)
     if unusable:
         await engine.blocking(lambda: engine.vault.forget(f"sealed/{run.incident_id}/"))
         return Plan(run=_unstored_ref(request), refusals=unusable)
-    return await _write(engine, request, run, survey, [s for s, _ in snapshots if s], marker)
+    return await _write(engine, request, run, survey, [s for s, _ in snapshots if s], held)
 
 
-def mark(engine: Engine, made: Plan, status: str) -> Stored:
-    """Record that the workload is now ``containing``, ``contained`` or ``released``."""
-    run = engine.open(made.run)
-    return engine.put(
-        _marker_key(run.workload),
-        Marker(
-            workload_id=run.workload.id,
-            incident_id=run.incident_id,
-            status=status,
-            at=now(),
-            states={step.key: step.state for step in made.steps},
-        ),
-    )
-
-
-def read_marker(engine: Engine, workload: Workload) -> Marker | None:
-    """The newest marker of a workload, or None when it was never contained."""
-    uri = engine.vault.uri(_marker_key(workload))
-    if uri not in engine.vault.list(_marker_key(workload)):
-        return None
-    return Marker.model_validate_json(engine.get(engine.vault.find(uri)))
+def _taken(engine: Engine, run: Run) -> Iterator[str]:
+    """Refuse the incident of another workload: the two would hide each other's package."""
+    key = f"{run.incident_id}/data/workload.json"
+    uri = engine.vault.uri(key)
+    if uri in engine.vault.list(key):
+        owner = json.loads(engine.get(engine.vault.find(uri)))
+        mine = run.workload.model_dump(mode="json", include=set(_PLACE))
+        if mine != {field: owner[field] for field in _PLACE}:
+            yield f"{run.incident_id} is already the incident of {owner['id']}; choose another id"
 
 
 async def _workload(engine: Engine, request: ContainmentInput) -> Workload:
@@ -224,7 +203,7 @@ async def _write(
     run: Run,
     survey: Survey,
     states: list[State],
-    marker: Marker | None,
+    held: Marker | None,
 ) -> Plan:
     data = f"{run.incident_id}/data"
     workload, trigger = await asyncio.gather(
@@ -240,14 +219,14 @@ async def _write(
     )
     steps = await asyncio.gather(
         *(
-            _planned(engine, ref, candidate, state, marker)
+            _planned(engine, ref, candidate, state, held)
             for candidate, state in zip(survey.candidates, states, strict=True)
         )
     )
     made = Plan(
         run=ref,
         steps=tuple(steps),
-        notes=(*_notes(run, survey, marker), *_unprovable(states)),
+        notes=(*_notes(run, survey, held), *_unprovable(states)),
         empty_phases=_empty(run, survey),
         consent=run.workload.consent,
         flow_log_gate=run.workload.flow_log_gate,
@@ -266,7 +245,7 @@ def read_plan(engine: Engine, stored: Stored) -> Plan:
 
 
 async def _planned(
-    engine: Engine, ref: RunRef, candidate: Candidate, state: State, marker: Marker | None
+    engine: Engine, ref: RunRef, candidate: Candidate, state: State, held: Marker | None
 ) -> PlannedStep:
     kind, target, radius = candidate
     step = PlannedStep(
@@ -280,30 +259,32 @@ async def _planned(
         last_in_release=kind.last_in_release,
         blast_radius=radius,
     )
-    carried = await engine.blocking(lambda: _carried(engine, step, state, marker))
+    carried = await engine.blocking(lambda: _carried(engine, step, state, held))
     stored = await engine.blocking(
         lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried)
     )
     return step.model_copy(update={"state": stored, "taken_at": carried.taken_at})
 
 
-def _carried(engine: Engine, step: PlannedStep, state: State, marker: Marker | None) -> State:
+def _carried(engine: Engine, step: PlannedStep, state: State, held: Marker | None) -> State:
     """The pre-state to restore: the earlier one where the workload is still contained from before."""
-    if marker is None or marker.status not in ACTIVE or step.key not in marker.states:
-        return state
-    earlier = State.model_validate_json(engine.get(marker.states[step.key]))
-    return earlier.model_copy(update={"carried_from": earlier.carried_from or marker.incident_id})
+    while held is not None and held.status in ACTIVE:
+        if step.key in held.states:
+            earlier = State.model_validate_json(engine.get(held.states[step.key]))
+            return earlier.model_copy(update={"carried_from": earlier.carried_from or held.incident_id})
+        held = held.before
+    return state
 
 
-def _notes(run: Run, survey: Survey, marker: Marker | None) -> tuple[str, ...]:
+def _notes(run: Run, survey: Survey, held: Marker | None) -> tuple[str, ...]:
     notes = [
         f"{kind.name} on {target.ref} also affects {', '.join(radius)}"
         for kind, target, radius in survey.candidates
         if radius
     ]
-    if marker is not None and marker.status in ACTIVE:
+    if held is not None and held.status in ACTIVE:
         notes.append(
-            f"{run.workload.id} is still contained from {marker.incident_id}: "
+            f"{run.workload.id} is still contained from {held.incident_id}: "
             "release will restore the state from before that incident"
         )
     return tuple(notes)
@@ -348,7 +329,3 @@ def _unstored_ref(request: ContainmentInput) -> RunRef:
         triggered_at=request.trigger.received_at,
         workload=nothing,
     )
-
-
-def _marker_key(workload: Workload) -> str:
-    return f"workloads/{workload.cloud}-{workload.account}-{workload.id}.json"

@@ -378,6 +378,8 @@ class Sealed(FrozenModel):
     evidence: EvidenceStatus
     record: Stored
     custody_head: Head
+    held_by: str = ""
+    """After a release: another incident that holds the workload still, or again."""
 
 
 class Ended(FrozenModel):

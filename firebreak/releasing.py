@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from firebreak import chronicle, planning
+from firebreak import chronicle, marker
 from firebreak.chronicle import evidence_id
 from firebreak.engine import Engine
+from firebreak.errors import GuardError
 from firebreak.evidence import bag, custody
 from firebreak.evidence.custody import Action, Actor, CustodyEvent, Head
 from firebreak.model import Change, Exhibit, Finding, Phase, Stored, Verdict
@@ -26,13 +27,18 @@ from firebreak.statusdoc import status
 
 
 def open_record(engine: Engine, request: ReleaseInput) -> ContainmentRecord:
-    """How the containment ended."""
-    return ContainmentRecord.model_validate_json(engine.get(request.record))
+    """How the containment ended, with the steps that still are its own to undo."""
+    record = ContainmentRecord.model_validate_json(engine.get(request.record))
+    held = marker.read(engine, engine.open(record.plan.run).workload)
+    if held is None or held.incident_id != request.incident_id or held.status not in marker.ACTIVE:
+        return record
+    own = tuple(step for step in record.plan.steps if step.key in held.states)
+    return record.model_copy(update={"plan": record.plan.model_copy(update={"steps": own})})
 
 
 def refusals(engine: Engine, request: ReleaseInput, record: ContainmentRecord) -> tuple[str, ...]:
     """Every reason why the workload may not be released."""
-    return (*_people(request), *_superseded(engine, request, record), *_altered(engine, record))
+    return (*_people(request), *_superseded(engine, record), *_altered(engine, record))
 
 
 def _people(request: ReleaseInput) -> Iterator[str]:
@@ -40,12 +46,11 @@ def _people(request: ReleaseInput) -> Iterator[str]:
         yield f"{request.by} cannot release alone: another person has to approve"
 
 
-def _superseded(engine: Engine, request: ReleaseInput, record: ContainmentRecord) -> Iterator[str]:
-    marker = planning.read_marker(engine, engine.open(record.plan.run).workload)
-    if marker is None or marker.status not in planning.ACTIVE:
-        yield f"{request.workload_id} is not contained"
-    elif marker.incident_id != request.incident_id:
-        yield f"{request.workload_id} was contained again by {marker.incident_id}: release that incident"
+def _superseded(engine: Engine, record: ContainmentRecord) -> Iterator[str]:
+    try:
+        marker.require(engine, record.plan.run)
+    except GuardError as refused:
+        yield refused.message
 
 
 def _altered(engine: Engine, record: ContainmentRecord) -> Iterator[str]:
@@ -108,8 +113,7 @@ def seal(
         ),
         engine.provider.signer(engine.settings, request.mode),
     )
-    if facts.verdict is Verdict.RELEASED:
-        planning.mark(engine, record.plan, "released")
+    held_by = marker.release(engine, record.plan.run) if facts.verdict is Verdict.RELEASED else ""
     evidence = EvidenceStatus(uri=package.uri, manifest_sha256=package.manifest_sha256)
     kept = write_record(
         engine,
@@ -118,7 +122,7 @@ def seal(
         list(done),
         package.custody_head,
     )
-    return Sealed(evidence=evidence, record=kept, custody_head=package.custody_head)
+    return Sealed(evidence=evidence, record=kept, custody_head=package.custody_head, held_by=held_by)
 
 
 def _asked(request: ReleaseInput, head: Head | None, asked: Stored) -> CustodyEvent:

@@ -192,4 +192,6 @@ class Release(Approvable):
                 self.facts.verdict = Verdict.UNPROVEN  # and the workload stays marked as contained
             sealed = None
         self.facts.evidence = sealed.evidence if sealed else None
+        if sealed and sealed.held_by:
+            self.facts.notes.append(f"{sealed.held_by} still holds targets of this workload: release it too")
         return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +65,8 @@ class World:
     own: tuple[str, ...] = ("firebreak-itself",)
     missing: tuple[str, ...] = ()
     reads: int = 0
+    holds: dict[str, Barrier] = field(default_factory=dict)
+    """Reverts that wait there before they change anything."""
 
     @property
     def key(self) -> Path:
@@ -129,6 +132,8 @@ class Shut(Measure[World]):
     def revert(self, change: Change) -> Finding:
         if self.irreversible:
             raise Irreversible(self.irreversible)
+        if change.target.ref in self.world.holds:
+            self.world.holds[change.target.ref].wait()
         self.world.open[change.target.ref] = change.before["open"]
         return found(Method.CONFIGURATION, "as before", holds=True)
 

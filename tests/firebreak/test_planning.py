@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firebreak import planning
+from firebreak import inventory, marker, planning
 from firebreak.errors import AbsentError, PermanentCloudError, TransientCloudError, UsageError
 from firebreak.measure import measure
 from firebreak.model import Phase, State, Target
@@ -93,6 +93,24 @@ async def test_a_refused_plan_writes_nothing(world: World, arrange: str, reason:
     assert world.applied == []
 
 
+async def test_the_incident_of_another_workload_is_refused(world: World) -> None:
+    engine = engine_of(settings_for(world.root))
+    first = await planning.plan(engine, request_for(engine))
+    before = stored(world)
+    for mine, account in (("other", "imaginary-1"), ("agent", "imaginary-2")):
+        settings = settings_for(world.root, id=mine, account=account)
+        workload = inventory.load(settings.inventory).workload(mine)
+        asked = {"workload_id": mine, "workload_digest": workload.digest()}
+        request = request_for(engine).model_copy(update=asked)
+        plan = await planning.plan(engine_of(settings), request)
+        assert plan.refusals[0] == "INC-1 is already the incident of agent; choose another id"
+        assert plan.steps == ()
+        settings_for(world.root)
+    assert stored(world) == before
+    again = await planning.plan(engine, request_for(engine))
+    assert [each.key for each in again.steps] == [each.key for each in first.steps]
+
+
 async def test_a_busy_cloud_is_an_error_to_retry_not_a_refusal(world: World) -> None:
     engine = engine_of(settings_for(world.root))
     world.snapshot_errors["model"] = TransientCloudError("throttled")
@@ -115,13 +133,14 @@ async def test_a_phase_may_be_declared_empty_with_its_reason(world: World) -> No
 async def test_a_second_containment_keeps_the_state_from_before_the_first(world: World) -> None:
     engine = engine_of(settings_for(world.root))
     first = await planning.plan(engine, request_for(engine))
-    planning.mark(engine, first, "containing")
+    marker.take(engine, first)
     world.open["gateway"] = False
     second = await planning.plan(engine, request_for(engine, "INC-2"))
     state = State.model_validate_json(engine.get(second.of(Phase.NETWORK_ISOLATE)[0].state))
     assert (state.values, state.carried_from) == ({"open": True}, "INC-1")
     assert any("still contained from INC-1" in note for note in second.notes)
-    planning.mark(engine, second, "released")
+    marker.take(engine, second)
+    marker.release(engine, second.run)
     third = await planning.plan(engine, request_for(engine, "INC-3"))
     state = State.model_validate_json(engine.get(third.of(Phase.NETWORK_ISOLATE)[0].state))
     assert (state.values, state.carried_from) == ({"open": False}, "")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, TypeVar
 
 import pytest
 from temporalio.client import Client
 
-from firebreak import inventory, start, worker
+from firebreak import inventory, marker, start, worker
 from firebreak.codec import data_converter
 from firebreak.connect import INCIDENT, ensure_search_attributes
 from firebreak.devserver import DevServer
+from firebreak.engine import Engine
 from firebreak.errors import GuardError, PermanentCloudError
 from firebreak.evidence import custody
 from firebreak.evidence.custody import CustodyEntry
@@ -27,6 +30,8 @@ from firebreak.record import Decision, RunStatus, Trigger
 from firebreak.settings import Settings
 from tests.firebreak.imaginary import CLOUD, World, imaginary_cloud, settings_for
 from tests.workflows.stage import until
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -42,6 +47,7 @@ class Desk:
         self.client = client
         self.settings = settings
         self.world = world
+        self.engine = Engine(CLOUD, settings)
 
     async def contain(self, incident_id: str) -> None:
         workload = inventory.load(self.settings.inventory).workload("agent")
@@ -74,6 +80,15 @@ class Desk:
         assert document.evidence is not None
         folder = self.world.root / f"package-{document.evidence.manifest_sha256[:8]}"
         return export(self.world.vault(), document.evidence.uri, folder)
+
+    async def asked(self, question: Callable[[], T]) -> T:
+        """An answer that needs no network."""
+        return question()
+
+    def holder(self) -> str:
+        """The incident that holds the workload."""
+        held = marker.read(self.engine, inventory.load(self.settings.inventory).workload("agent"))
+        return held.incident_id if held else ""
 
     def problems(self, document: RunStatus) -> list[str]:
         """What offline verification finds wrong with the package."""
@@ -132,6 +147,31 @@ async def test_contained_packaged_verified_and_released(server: DevServer, world
         assert desk.problems(back) == desk.problems(again) == []
         assert desk.custody(back)[-1].summary == "release released"
         assert desk.custody(again)[-1].summary.startswith("release refused; agent is not contained")
+
+
+async def test_a_workload_that_is_contained_again_during_its_release_stays_contained(
+    server: DevServer, world: World
+) -> None:
+    async with desk_of(server, world, "again") as desk:
+        await desk.contain("INC-AGAIN-1")
+        await desk.ended("INC-AGAIN-1")
+        world.holds["gateway"] = met = Barrier(2, timeout=60)
+        release = asyncio.create_task(desk.release("INC-AGAIN-1"))
+        await until(lambda: desk.asked(lambda: met.n_waiting), bool)
+        await desk.contain("INC-AGAIN-2")
+        await until(lambda: desk.asked(desk.holder), lambda held: held == "INC-AGAIN-2")
+        await asyncio.to_thread(met.wait)
+        world.holds.clear()
+        again = await desk.ended("INC-AGAIN-2")
+        assert again.verdict is Verdict.CONTAINED, again
+        assert not any(world.open.values())
+        first = await release
+        assert first.verdict is Verdict.UNPROVEN
+        errors = [each.error for phase in first.phases for each in phase.measures]
+        assert any("contained again by INC-AGAIN-2" in error for error in errors)
+        assert desk.problems(first) == []
+        assert (await desk.release("INC-AGAIN-2")).verdict is Verdict.RELEASED
+        assert all(world.open[ref] for ref in ("gateway", "model", "role"))
 
 
 async def test_an_artifact_that_was_altered_meanwhile_is_not_released(
