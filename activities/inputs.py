@@ -8,6 +8,7 @@ from firebreak.evidence.custody import CustodyEvent, Head
 from firebreak.model import Cloud, FrozenModel, Mode, Phase, Stored, Verdict
 from firebreak.record import (
     AlertRef,
+    ContainmentInput,
     PlannedStep,
     Question,
     Received,
@@ -125,3 +126,11 @@ class Page(FrozenModel):
     """The alerts that the run is about, to be commented where their source allows."""
     question: Question | None = None
     """What is asked, where people have to decide."""
+
+
+class Relief(FrozenModel):
+    """What a run tells its sentry at its own end."""
+
+    containment_id: str
+    following: tuple[ContainmentInput, ...] = ()
+    """To be started once the run has closed: alerts that came when it was decided already."""

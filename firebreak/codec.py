@@ -10,15 +10,19 @@ import binascii
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
+    CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
     PayloadCodec,
 )
 
@@ -31,6 +35,33 @@ KEY_ID = "encryption-key-id"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 """NIST SP 800-38D section 8.2: 96-bit nonces; random ones serve for 2**32 payloads under one key."""
+
+
+class TolerantJson(PydanticJSONPlainPayloadConverter):
+    """Leaves out what a newer worker added: while both run, a field more must not end a live containment.
+
+    Everything else is checked as ever, and so are the inventory and requests, which do not come this way.
+    """
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        """The value of a payload."""
+        adapter: TypeAdapter[Any] = self._type_adapter(Any if type_hint is None else type_hint)
+        return adapter.validate_json(payload.data, extra="ignore")
+
+
+class TolerantConverter(CompositePayloadConverter):
+    """Temporal's pydantic converter with the tolerant JSON in it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *(
+                TolerantJson() if isinstance(each, JSONPlainPayloadConverter) else each
+                for each in DefaultPayloadConverter.default_encoding_payload_converters
+            )
+        )
+
+
+PLAIN = DataConverter(payload_converter_class=TolerantConverter)
 
 
 class EncryptionCodec(PayloadCodec):
@@ -78,14 +109,14 @@ def data_converter(settings: Settings) -> DataConverter:
     documentation, data encryption).
     """
     if not settings.payload_keys and not settings.payload_key_id:
-        return pydantic_data_converter
+        return PLAIN
     keys = {key_id: _key(key_id, secret) for key_id, secret in settings.payload_keys.items()}
     if settings.payload_key_id not in keys:
         raise SettingsError(
             f"FIREBREAK_PAYLOAD_KEY_ID is {settings.payload_key_id!r}, which is not in FIREBREAK_PAYLOAD_KEYS"
         )
     return replace(
-        pydantic_data_converter,
+        PLAIN,
         payload_codec=EncryptionCodec(keys, settings.payload_key_id),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

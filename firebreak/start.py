@@ -49,6 +49,7 @@ ANSWER_TIME = timedelta(seconds=30)
 BUSY = "TMPRL1101"
 """Temporal's rule for a workflow that did not yield for two seconds: a query is answered with it by a worker
 that had no processor for so long, and is worth asking again (temporalio/rules, TMPRL1101)."""
+AGAIN = "contain the workload again: what is in place is found so, and that incident can be released"
 
 
 class Started(FrozenModel):
@@ -246,6 +247,13 @@ async def release(
         task_queue=cloud_queue(settings, document.cloud),
         alerts=alert_refs(document.triggers),
     )
+    closed = (await handle.describe()).status
+    if closed not in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
+        raise GuardError(
+            f"the containment never came to its end: it was {(closed.name if closed else 'lost').lower()}",
+            resource=incident_id,
+            remedy=AGAIN,
+        )
     started = await client.start_workflow(
         Release.run,
         request,

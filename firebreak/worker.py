@@ -36,10 +36,11 @@ from workflows.containment import Containment
 from workflows.delivery import Delivery
 from workflows.preview import Canary, PreviewContainment
 from workflows.release import Release
+from workflows.sentry import Sentry
 
 log = structlog.get_logger("firebreak.worker")
 
-WORKFLOWS = (Alarm, Containment, Release, PreviewContainment, Canary, Delivery)
+WORKFLOWS = (Alarm, Containment, Release, PreviewContainment, Canary, Delivery, Sentry)
 
 MAX_WORKFLOW_TASKS = 20
 """Capped: with more in flight under CPU contention, workers of temporalio 1.32 to 1.35 were seen to wedge."""

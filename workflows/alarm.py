@@ -25,11 +25,16 @@ class Alarm:
     @workflow.run
     async def run(self, page: Page) -> None:
         """Page the on-call."""
-        await workflow.execute_activity_method(
-            NotifyActivities.notify,
-            page,
-            schedule_to_close_timeout=TELLING,
-            start_to_close_timeout=timedelta(seconds=20),
-            retry_policy=RETRY,
-            summary=page.kind,
-        )
+        await tell(page)
+
+
+async def tell(page: Page) -> None:
+    """Page the on-call, for as long as it takes."""
+    await workflow.execute_activity_method(
+        NotifyActivities.notify,
+        page,
+        schedule_to_close_timeout=TELLING,
+        start_to_close_timeout=timedelta(seconds=20),
+        retry_policy=RETRY,
+        summary=page.kind,
+    )

@@ -41,6 +41,15 @@ from workflows.decisions import Decisions, check_kind
 from workflows.failures import message, refused
 from workflows.oncall import OnCall
 from workflows.options import CHAINING, SEALING
+from workflows.sentry import Watch
+
+CANCEL_STOPS = "a cancel is a stop: what is in force is judged and sealed"
+"""The patch of 0.2; before, a cancelled run ended at once, without a package."""
+
+LOST = (
+    "the containment closed without an end: it failed or was terminated. What is in force stays, nothing is "
+    "sealed. Contain the workload again: what is in place is found so, and that run can be released"
+)
 
 REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
 """Failures of planning that say no; anything else is asked about."""
@@ -70,13 +79,26 @@ class Containment(Approvable):
         self.custody = Custody(request)
         self.preserving: list[asyncio.Task[Stored | None]] = []
         self.decisions = Decisions(self.facts, request.trigger, self.oncall)
+        self.watch = Watch()
         self.attempt = 0
 
     @workflow.run
     async def run(self, request: ContainmentInput) -> Ended:
         """Contain the workload; the result says what was proved and where the evidence lies."""
-        self.oncall.begin(f"containment asked for by {request.trigger.requested_by}")
+        whole = asyncio.create_task(self._run())
+        try:
+            return await asyncio.shield(whole)
+        except asyncio.CancelledError:
+            if workflow.patched(CANCEL_STOPS):
+                self.decisions.cancelled(workflow.cancellation_reason() or "no reason given")
+            else:
+                whole.cancel()
+        return await whole
+
+    async def _run(self) -> Ended:
+        self.oncall.begin(f"containment asked for by {self.request.trigger.requested_by}")
         clock = asyncio.create_task(self.oncall.watch_clock())
+        self.watch.begin(self.oncall.written("breach", LOST))
         try:
             ended = await self._contain()
         finally:
@@ -84,6 +106,7 @@ class Containment(Approvable):
         self.oncall.end()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self.oncall.deliver_last()
+        await self.watch.relieve(lambda: ())
         return ended
 
     @workflow.query

@@ -36,6 +36,19 @@ class Decisions:
             self.facts.awaiting = None
         return stamped
 
+    def cancelled(self, reason: str) -> None:
+        """A cancel by way of Temporal is a stop by somebody whom Temporal does not name."""
+        self.accept(
+            Decision(
+                kind="stop", by="unknown, by Temporal", reason=f"the workflow was cancelled: {reason}"[:2000]
+            )
+        )
+
+    @property
+    def closing(self) -> bool:
+        """Whether a person ended the run: what comes now came too late for it."""
+        return self.stop_requested or self._rejected()
+
     def record(self, decision: Decision) -> Decision:
         """Keep a decision, accepted or not, with the run's own time."""
         phase = self.facts.awaiting.phase if self.facts.awaiting else None
@@ -85,7 +98,7 @@ class Decisions:
         self._await("approval", None, f"approval by {people} before anything is changed", until)
         try:
             await workflow.wait_condition(
-                lambda: self._rejected() or cleared() or len(self._approvers()) >= consent.approvers,
+                lambda: self.closing or cleared() or len(self._approvers()) >= consent.approvers,
                 timeout=consent.timeout_seconds,
             )
         except TimeoutError:
@@ -93,7 +106,7 @@ class Decisions:
             return consent.default == "contain"
         finally:
             self.facts.awaiting = None
-        return not self._rejected()
+        return not self.closing
 
     async def decide(self, phase: Phase | None, reason: str) -> Decision:
         """Page the on-call and wait, however long, for retry, proceed or stop."""

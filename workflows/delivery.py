@@ -74,41 +74,47 @@ class Delivery:
         try:
             await workflow.wait_condition(lambda: self.settled is not None, timeout=HANDOVER)
         except TimeoutError:
-            while not (await self._started(request, containment) or await self._joined(request, containment)):
-                workflow.logger.info("the containment ended in between; starting another one")
+            await start_or_join(containment, request.containment_id)
 
-    async def _started(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
-        try:
-            started = await workflow.start_child_workflow(
-                "containment",
-                containment,
-                id=request.containment_id,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                search_attributes=_attributes(containment),
-                static_summary=f"contain {containment.workload_id}",
-            )
-        except WorkflowAlreadyStartedError:
-            return False
-        if workflow.patched(HANDED_OVER):
-            await self._hand_over(started, containment)
-        return True
 
-    async def _hand_over(
-        self, started: workflow.ChildWorkflowHandle[Any, Any], containment: ContainmentInput
-    ) -> None:
-        try:
-            await started.signal("record_alert", containment.trigger)
-        except ApplicationError:  # it was refused and has ended: there is no evidence to add to
-            workflow.logger.info("the containment ended before it was handed the alert")
+async def start_or_join(containment: ContainmentInput, containment_id: str) -> None:
+    """Start the containment, or hand its alert to the one that runs."""
+    while not (await _started(containment, containment_id) or await _joined(containment, containment_id)):
+        workflow.logger.info("the containment ended in between; starting another one")
 
-    async def _joined(self, request: DeliveryInput, containment: ContainmentInput) -> bool:
-        running = workflow.get_external_workflow_handle(request.containment_id)
-        try:
-            await running.signal("record_alert", containment.trigger)
-        except ApplicationError:  # it has ended since
-            return False
-        return True
+
+async def _started(containment: ContainmentInput, containment_id: str) -> bool:
+    try:
+        started = await workflow.start_child_workflow(
+            "containment",
+            containment,
+            id=containment_id,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            search_attributes=_attributes(containment),
+            static_summary=f"contain {containment.workload_id}",
+        )
+    except WorkflowAlreadyStartedError:
+        return False
+    if workflow.patched(HANDED_OVER):
+        await _hand_over(started, containment)
+    return True
+
+
+async def _hand_over(started: workflow.ChildWorkflowHandle[Any, Any], containment: ContainmentInput) -> None:
+    try:
+        await started.signal("record_alert", containment.trigger)
+    except ApplicationError:  # it was refused and has ended: there is no evidence to add to
+        workflow.logger.info("the containment ended before it was handed the alert")
+
+
+async def _joined(containment: ContainmentInput, containment_id: str) -> bool:
+    running = workflow.get_external_workflow_handle(containment_id)
+    try:
+        await running.signal("record_alert", containment.trigger)
+    except ApplicationError:  # it has ended since
+        return False
+    return True
 
 
 def _attributes(containment: ContainmentInput) -> TypedSearchAttributes:

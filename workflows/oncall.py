@@ -52,7 +52,20 @@ class OnCall:
         question: Question | None = None,
     ) -> None:
         """Send a page in the background."""
-        page = Page(
+        page = self.written(kind, text, phase=phase, verdict=verdict, question=question)
+        self.pages.append(asyncio.create_task(self._deliver(page)))
+
+    def written(
+        self,
+        kind: str,
+        text: str,
+        *,
+        phase: Phase | None = None,
+        verdict: Verdict | None = None,
+        question: Question | None = None,
+    ) -> Page:
+        """A page about this run as of now."""
+        return Page(
             incident_id=self.facts.incident_id,
             kind=kind,
             message=text,
@@ -65,7 +78,6 @@ class OnCall:
             alerts=self._alerts(),
             question=question,
         )
-        self.pages.append(asyncio.create_task(self._deliver(page)))
 
     def tell(
         self, kind: str, text: str, *, phase: Phase | None = None, verdict: Verdict | None = None

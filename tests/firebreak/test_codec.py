@@ -6,14 +6,13 @@ import base64
 import os
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from firebreak.codec import ENCODING, KEY_ID, data_converter
+from firebreak.codec import ENCODING, KEY_ID, PLAIN, data_converter
 from firebreak.errors import EvidenceError, SettingsError
 from firebreak.model import Stored
 from firebreak.settings import Settings
@@ -113,8 +112,21 @@ async def test_failure_messages_details_and_stacks_are_encrypted(keys: dict[str,
     assert (back.message, back.details, back.type) == (raised.message, ("detail-7",), "PermanentCloudError")
 
 
-def test_without_keys_it_is_the_plain_pydantic_converter() -> None:
-    assert data_converter(Settings()) is pydantic_data_converter
+def test_without_keys_nothing_is_encrypted() -> None:
+    assert data_converter(Settings()) is PLAIN
+    assert PLAIN.payload_codec is None
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_a_field_of_a_newer_worker_is_left_out_and_everything_else_checked(
+    keys: dict[str, SecretStr], encrypted: bool
+) -> None:
+    ours = converter(keys, "2026-02") if encrypted else data_converter(Settings())
+    newer = await ours.encode([STORED.model_dump(mode="json") | {"of_a_later_version": 1}])
+    assert await ours.decode(newer, [Stored]) == [STORED]
+    wrong = await ours.encode([STORED.model_dump(mode="json") | {"size": "large"}])
+    with pytest.raises(ValidationError, match="size"):
+        await ours.decode(wrong, [Stored])
 
 
 @pytest.mark.parametrize("bad", ["", "not base64!", "QUJD", base64.b64encode(b"x" * 16).decode()])

@@ -67,6 +67,8 @@ class Script:
     package_errors: tuple[type[Exception], ...] = ()
     keep_errors: tuple[type[Exception], ...] = ()
     malformed_plan: bool = False
+    newer_worker: bool = False
+    """Every plan and outcome has fields that this version does not know."""
     notifier: Literal["alive", "dead", "silent"] = "alive"
     planning_held: asyncio.Event | None = None
     release_refusals: tuple[str, ...] = ()

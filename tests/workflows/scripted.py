@@ -155,7 +155,7 @@ class ScriptedActivities:
             made = _plan(request, run.script)
             if not made.refusals and not needs_approval(made, request.trigger):
                 run.events.append(Event("mark", "began"))
-            return made
+            return _newer(made) if run.script.newer_worker else made
 
     @activity.defn(name="firebreak.mark")
     async def mark(self, request: MarkInput) -> Stored:
@@ -166,7 +166,7 @@ class ScriptedActivities:
             return reference(incident_id, "marker.json")
 
     @activity.defn(name="firebreak.contain")
-    async def contain(self, request: StepInput) -> StepOutcome:
+    async def contain(self, request: StepInput) -> Any:
         run = self.of(request.run.incident_id)
         run.steps.append(request)
         part = run.script.act(request.step.key)
@@ -174,7 +174,7 @@ class ScriptedActivities:
         async with self._recorded(run, Event("contain", "began", part.measure, part.phase, late)):
             await _held(part.held_late if late else part.held)
             run.outcomes.append(_outcome(request, self._play(run, part)))
-            return run.outcomes[-1]
+            return _newer(run.outcomes[-1]) if run.script.newer_worker else run.outcomes[-1]
 
     @activity.defn(name="firebreak.preserve")
     async def preserve(self, request: StepInput) -> Stored:
@@ -274,6 +274,17 @@ class ScriptedActivities:
         play = part.plays[number] if number < len(part.plays) else part.then
         _raise_as(play)
         return play
+
+
+def _newer(value: Plan | StepOutcome) -> dict[str, Any]:
+    """As a later version writes it, also further down."""
+    fields: dict[str, Any] = value.model_dump(mode="json")
+    for inner in (
+        fields,
+        *(fields[name] for name in ("run", "consent", "target", "change") if name in fields),
+    ):
+        inner["of_a_later_version"] = 1
+    return fields
 
 
 def _raise_as(play: str) -> None:
