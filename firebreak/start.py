@@ -93,6 +93,30 @@ def request_for(
     )
 
 
+async def require_unused(client: Client, workload: Workload, incident_id: str) -> None:
+    """Raise UsageError where a chosen id is already another workload's incident.
+
+    Decisions, the release and the evidence of a run are found by it. One that was given a moment ago may not
+    be seen yet; the plan then refuses it, by what lies in the evidence store.
+    """
+    query = (
+        f"WorkflowType = 'containment' AND {INCIDENT.name} = {_quoted(incident_id)} "
+        f"AND WorkflowId != '{workflow_id(workload)}'"
+    )
+    try:
+        others = [each async for each in client.list_workflows(query, limit=1)]
+    except RPCError as error:
+        if not _lacks_attributes(error):
+            raise
+        return  # no containment has ever been started in this namespace
+    for other in others:
+        raise UsageError(
+            f"{incident_id} is already the incident of {other.typed_search_attributes[WORKLOAD]}",
+            resource=other.id,
+            remedy="leave --incident out, or give each workload an id of its own",
+        )
+
+
 async def contain(
     client: Client, settings: Settings, workload: Workload, trigger: Trigger, *, incident_id: str, mode: Mode
 ) -> Started:
@@ -101,7 +125,7 @@ async def contain(
     try:
         handle = await _start(client, settings, workload, request)
     except RPCError as error:
-        if error.status is not RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message:
+        if not _lacks_attributes(error):
             raise
         await ensure_search_attributes(client)  # a namespace in which no worker has ever started
         handle = await _start(client, settings, workload, request)
@@ -353,6 +377,11 @@ async def incident_of(handle: WorkflowHandle[Any, Any]) -> str:
     """The incident of a run, from its search attributes: no worker is needed."""
     description = await handle.describe()
     return description.typed_search_attributes[INCIDENT]
+
+
+def _lacks_attributes(error: RPCError) -> bool:
+    """Whether the namespace does not know our search attributes yet."""
+    return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message
 
 
 def _failure(error: WorkflowFailureError) -> FirebreakError:

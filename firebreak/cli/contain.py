@@ -33,7 +33,7 @@ from firebreak.start import Started
 @click.option("--reason", required=True, help="Why, in a sentence; kept as evidence.")
 @click.option("--by", default=getpass.getuser, show_default="the login name", help="Who asks for it.")
 @click.option(
-    "--incident", default=start.new_incident_id, show_default="a new one", help="Id of the incident."
+    "--incident", show_default="a new one", help="Id of the incident; no other workload may have it."
 )
 @click.option("--confirmed", is_flag=True, help="The compromise is confirmed (consent auto_if_confirmed).")
 @click.option("--plan", "plan_only", is_flag=True, help="Only show what would be done; changes nothing.")
@@ -54,7 +54,8 @@ def contain(workload_id: str, inventory_path: Path, as_json: bool, **options: An
         received_at=now(),
         confirmed=options["confirmed"],
     )
-    incident_id = checked(IncidentId, options["incident"], "--incident")
+    chosen = options["incident"]
+    incident_id = None if chosen is None else checked(IncidentId, chosen, "--incident")
     if options["plan_only"]:
         return asyncio.run(_plan(workload, trigger, as_json=as_json))
     return asyncio.run(_contain(workload, trigger, incident_id, wait=options["wait"], as_json=as_json))
@@ -85,9 +86,12 @@ async def _plan(workload: Workload, trigger: Trigger, *, as_json: bool) -> int:
 
 
 async def _contain(
-    workload: Workload, trigger: Trigger, incident_id: str, *, wait: bool, as_json: bool
+    workload: Workload, trigger: Trigger, chosen: str | None, *, wait: bool, as_json: bool
 ) -> int:
     async with connected() as session:
+        if chosen:
+            await start.require_unused(session.client, workload, chosen)
+        incident_id = chosen or start.new_incident_id()
         started = await start.contain(
             session.client, session.settings, workload, trigger, incident_id=incident_id, mode=Mode.LIVE
         )

@@ -10,6 +10,7 @@ import yaml
 
 from firebreak.model import Cloud
 from tests.e2e.stack import Command, Stack
+from tests.e2e.test_targets import OFFLINE
 
 
 def refused(stack: Stack, *arguments: str) -> Command:
@@ -138,6 +139,16 @@ def test_a_missing_inventory_is_refused(stack: Stack, tmp_path: Path) -> None:
 @pytest.mark.parametrize("incident", ["../../etc/passwd", "", "x" * 65])
 def test_an_incident_id_that_is_no_id_is_refused(stack: Stack, incident: str) -> None:
     assert "--incident" in contain(stack, "", f"--incident={incident}").err
+
+
+def test_the_incident_of_another_workload_is_refused(stack: Stack) -> None:
+    with stack.edited(consent={"mode": "approval", "timeout_seconds": 600}):
+        started = stack.start()
+        assert stack.settled(started).awaiting is not None
+        done = contain(stack, OFFLINE[stack.cloud], f"--incident={started.incident_id}")
+        assert f"already the incident of {stack.workload_id}" in done.err
+        stack.decide(started.incident_id, "reject", by="riley")
+        stack.ended(started)
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 2001])

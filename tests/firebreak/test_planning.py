@@ -95,19 +95,18 @@ async def test_a_refused_plan_writes_nothing(world: World, arrange: str, reason:
 
 async def test_the_incident_of_another_workload_is_refused(world: World) -> None:
     engine = engine_of(settings_for(world.root))
-    first = await planning.plan(engine, request_for(engine))
+    request = request_for(engine)
+    first = await planning.plan(engine, request)
     before = stored(world)
     for mine, account in (("other", "imaginary-1"), ("agent", "imaginary-2")):
         settings = settings_for(world.root, id=mine, account=account)
         workload = inventory.load(settings.inventory).workload(mine)
         asked = {"workload_id": mine, "workload_digest": workload.digest()}
-        request = request_for(engine).model_copy(update=asked)
-        plan = await planning.plan(engine_of(settings), request)
+        plan = await planning.plan(engine_of(settings), request.model_copy(update=asked))
         assert plan.refusals[0] == "INC-1 is already the incident of agent; choose another id"
         assert plan.steps == ()
-        settings_for(world.root)
     assert stored(world) == before
-    again = await planning.plan(engine, request_for(engine))
+    again = await planning.plan(engine_of(settings_for(world.root)), request)
     assert [each.key for each in again.steps] == [each.key for each in first.steps]
 
 

@@ -60,6 +60,16 @@ async def test_after_its_end_another_alert_starts_another_run(stage: Stage) -> N
     await stage.client.get_workflow_handle(again.workflow_id).result()
 
 
+async def test_an_incident_is_one_workloads(stage: Stage) -> None:
+    run = await stage.play(Script(standard()))
+    await run.ended()
+    await until(lambda: _found(stage, run.incident_id), bool)
+    await start.require_unused(stage.client, run.workload, run.incident_id)
+    await start.require_unused(stage.client, workload_named("other"), f"{run.incident_id}-b")
+    with pytest.raises(UsageError, match=f"already the incident of {run.workload.id}"):
+        await start.require_unused(stage.client, workload_named("other"), run.incident_id)
+
+
 async def test_a_run_is_found_by_incident_workload_and_workflow_id(stage: Stage) -> None:
     run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
     await run.asked()
