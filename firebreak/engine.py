@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from firebreak.evidence.vault import Vault
 from firebreak.inventory import Inventory, load, workload_from_json
 from firebreak.measure import Context, Measure, Progress, measure
-from firebreak.model import Cloud, FrozenModel, JsonObject, Run, Stored, Target, Workload
+from firebreak.model import Change, Cloud, FrozenModel, JsonObject, Run, State, Stored, Target, Workload
 from firebreak.provider import Provider, provider
 from firebreak.record import PlannedStep, RunRef
 from firebreak.settings import Settings
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 READERS = 8
 """Documents read at one time; sealing read 60 of them one after the other, 9 s at 150 ms a call."""
+
+STATES = 5000
+"""Pre-states kept at hand: of 200 runs with 25 steps each, in some MiB."""
 
 
 class Engine:
@@ -39,6 +42,9 @@ class Engine:
         self.pool = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix=f"firebreak-{cloud}")
         self._turnstile = Turnstile(settings.worker.threads)
         self._workloads: dict[str, Workload] = {}
+        self._states: dict[str, State] = {}
+        self.unstored: dict[str, Change] = {}
+        """Changes made by this process that the evidence store did not take yet, by folder of the step."""
         self._inventory: tuple[bytes, Inventory] | None = None
         self._reading = Lock()
 
@@ -89,6 +95,24 @@ class Engine:
         """Store a JSON document as evidence."""
         body = value.canonical() if isinstance(value, FrozenModel) else json.dumps(value, indent=1).encode()
         return self.vault.put(key, body)
+
+    def put_workload(self, key: str, workload: Workload) -> Stored:
+        """Store the workload of a run, and keep it at hand: see ``put_state``."""
+        stored = self.put(key, workload)
+        self._workloads[stored.sha256] = workload
+        return stored
+
+    def put_state(self, key: str, state: State) -> Stored:
+        """Store a pre-state, and keep it at hand: a store that is away later must not hold up the change."""
+        stored = self.put(key, state)
+        self._states[stored.sha256] = state
+        while len(self._states) > STATES:
+            self._states.pop(next(iter(self._states)))  # the oldest
+        return stored
+
+    def state(self, stored: Stored) -> State:
+        """A pre-state; read from the evidence store where another process planned the run."""
+        return self._states.get(stored.sha256) or State.model_validate_json(self.get(stored))
 
     def get(self, stored: Stored) -> bytes:
         """A small document, whole; its hash is checked."""

@@ -207,7 +207,7 @@ async def _write(
 ) -> Plan:
     data = f"{run.incident_id}/data"
     workload, trigger = await asyncio.gather(
-        engine.blocking(lambda: engine.put(f"{data}/workload.json", run.workload)),
+        engine.blocking(lambda: engine.put_workload(f"{data}/workload.json", run.workload)),
         engine.blocking(lambda: engine.put(f"{data}/trigger/trigger.json", request.trigger)),
     )
     ref = RunRef(
@@ -261,7 +261,7 @@ async def _planned(
     )
     carried = await engine.blocking(lambda: _carried(engine, step, state, held))
     stored = await engine.blocking(
-        lambda: engine.put(f"{folder(ref.incident_id, step)}/before.json", carried)
+        lambda: engine.put_state(f"{folder(ref.incident_id, step)}/before.json", carried)
     )
     return step.model_copy(update={"state": stored, "taken_at": carried.taken_at})
 
@@ -291,13 +291,14 @@ def _notes(run: Run, survey: Survey, held: Marker | None) -> tuple[str, ...]:
 
 
 def _unprovable(states: Iterable[State]) -> Iterator[str]:
-    """Steps whose probe has no positive control: they will end unproven, and the on-call hears it first."""
+    """What the on-call hears first: steps that will end unproven for want of a control, and other limits."""
     for state in states:
         control = state.values.get("control") or {}
         if control.get("why_not") and not control.get("works"):
             yield f"{state.measure} on {state.target.ref} cannot be proved by a probe: {control['why_not']}"
         for gap in control.get("listed_only") or ():
             yield f"{state.measure} on {state.target.ref}: {gap}"
+        yield from state.values.get("notes") or ()
 
 
 def _empty(run: Run, survey: Survey) -> dict[Phase, str]:

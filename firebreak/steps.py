@@ -84,7 +84,7 @@ async def contain(
     timed = replace(progress, until=polling.until)
     measure = await engine.blocking(lambda: engine.measure(ref, step, timed))
     change = await engine.blocking(lambda: _apply(engine, measure, step))
-    stored = await engine.blocking(lambda: engine.put(f"{folder(ref.incident_id, step)}/change.json", change))
+    stored = await engine.blocking(lambda: _keep(engine, measure, change))
     log.info("measure.applied", measure=step.measure, target=step.target.key, changed=change.changed)
     outcome = StepOutcome(
         measure=step.measure,
@@ -114,7 +114,7 @@ async def preserve(engine: Engine, ref: RunRef, step: PlannedStep, progress: Pro
     """Capture a volatile source once, before it may be lost; not a proof and not a gate."""
     measure = await engine.blocking(lambda: _preserving(engine, ref, step, progress))
     change = await engine.blocking(lambda: _apply(engine, measure, step))
-    return await engine.blocking(lambda: engine.put(f"{measure.context.folder}/change.json", change))
+    return await engine.blocking(lambda: _keep(engine, measure, change))
 
 
 async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOutcome) -> StepOutcome:
@@ -176,8 +176,18 @@ def _same(measure: Measure[Any], state: State) -> bool:
 
 
 def _apply(engine: Engine, measure: Measure[Any], step: PlannedStep) -> Change:
-    state = State.model_validate_json(engine.get(step.state))
-    return measure.apply(step.target, state)
+    """Apply; a change whose record the store did not take is still the change when it is found in place."""
+    place, change = measure.context.folder, measure.apply(step.target, engine.state(step.state))
+    first = engine.unstored.get(place)
+    engine.unstored[place] = first if first and first.changed and not change.changed else change
+    return engine.unstored[place]
+
+
+def _keep(engine: Engine, measure: Measure[Any], change: Change) -> Stored:
+    place = measure.context.folder
+    stored = engine.put(f"{place}/change.json", change)
+    engine.unstored.pop(place, None)
+    return stored
 
 
 def _preserving(engine: Engine, ref: RunRef, step: PlannedStep, progress: Progress) -> Measure[Any]:

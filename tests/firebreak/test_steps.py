@@ -137,6 +137,27 @@ async def test_a_second_call_after_a_crash_changes_nothing_more(world: World, en
     assert world.applied == ["gateway"]
 
 
+async def test_a_store_that_goes_away_does_not_hold_up_the_change_and_its_record_stays_true(
+    world: World, engine: Engine
+) -> None:
+    plan = await planned(engine)
+    objects = world.root / "vault" / "objects"
+    away = objects.rename(objects.with_name("away"))
+    objects.touch()
+    with pytest.raises(OSError, match="objects"):
+        await contain(engine, plan, Phase.NETWORK_ISOLATE)
+    assert world.applied == ["gateway"]
+    objects.unlink()
+    away.rename(objects)
+    outcome = await contain(engine, plan, Phase.NETWORK_ISOLATE)
+    assert outcome.verdict is Verdict.CONTAINED
+    assert outcome.changed
+    assert outcome.change is not None
+    assert Change.model_validate_json(engine.get(outcome.change)).before == {"open": True}
+    again = await contain(engine, plan, Phase.NETWORK_ISOLATE)
+    assert not again.changed
+
+
 async def test_a_failure_to_observe_is_inconclusive_and_never_proof(world: World, engine: Engine) -> None:
     world.verify_errors["gateway"] = [TransientCloudError("throttled") for _ in range(500)]
     outcome = await contain(engine, await planned(engine), Phase.NETWORK_ISOLATE, seconds=0.3)
