@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from firebreak.declarations import of_kind, targets_of
 from firebreak.measure import found, on_any
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
-from providers.aws.answers import error_code, translated
+from providers.aws.answers import error_code, settling, translated
 from providers.aws.resources import Ec2Instance
 from providers.aws.session import AwsMeasure, partition
 
@@ -151,7 +151,7 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
         except ClientError as error:
             if error_code(error) in _NO_LOCK:
                 return f"not locked: {error_code(error)}"
-            with translated(snapshot_id):
+            with settling(snapshot_id, "InvalidSnapshot.NotFound"):
                 raise
         return str(answer["LockState"])
 

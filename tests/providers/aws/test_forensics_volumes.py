@@ -111,6 +111,14 @@ def test_a_server_error_is_tried_again_and_never_counts_as_a_lock(world: Any) ->
     assert holds(step.verify(change))
 
 
+def test_a_snapshot_that_is_not_known_yet_is_tried_again(world: Any) -> None:
+    step = snapshots(world)
+    unknown = answering(step, "LockSnapshot", "InvalidSnapshot.NotFound", 400)
+    with unknown, pytest.raises(TransientCloudError, match=r"InvalidSnapshot\.NotFound"):
+        step.apply()
+    assert holds(step.verify(step.apply()))
+
+
 def test_snapshots_that_cannot_be_locked_prove_nothing(world: Any) -> None:
     step = snapshots(world)
     with answering(step, "LockSnapshot", "UnsupportedOperation", 400):
