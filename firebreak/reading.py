@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from firebreak.model import Finding, Method, Verdict
-from firebreak.record import MeasureStatus, PhaseStatus, RunStatus
+from firebreak.model import Finding, Method, Mode, Verdict
+from firebreak.record import EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ def awaiting_commands(status: RunStatus) -> list[str]:
         return []
     verbs = ("approve", "reject") if status.awaiting.kind == "approval" else ("retry", "proceed", "stop")
     return [f"firebreak {verb} {status.incident_id} --by NAME --reason TEXT" for verb in verbs]
+
+
+def verify_command(status: RunStatus, evidence: EvidenceStatus) -> str:
+    """How anybody checks that the package is genuine, and the one that the run sealed."""
+    trust = "--trust-drill DRILL_KEY.pub" if status.mode is Mode.DRILL else "--trust KEY.pub"
+    return f"firebreak evidence verify {evidence.uri} {trust} --manifest-sha256 {evidence.manifest_sha256}"
 
 
 def latest_finding(measure: MeasureStatus) -> Finding | None:

@@ -29,7 +29,7 @@ from firebreak.cli.stack import emptied, running
 from firebreak.errors import FirebreakError
 from firebreak.evidence.export import export
 from firebreak.evidence.sign import load_public_keys
-from firebreak.evidence.verify import Report, verify
+from firebreak.evidence.verify import Expected, Report, verify
 from firebreak.measure import now
 from firebreak.model import Cloud, JsonObject, Mode, Workload
 from firebreak.provider import provider
@@ -199,18 +199,19 @@ def _evidence(evidence: EvidenceStatus, of: Cloud, folder: Path) -> Report:
     key = own / KEY_FILE
     key.write_text(public, encoding="utf-8")
     package = export(cloud.vault(settings), evidence.uri, own / "package")
-    return verify(package, load_public_keys([key]))
+    expected = Expected.at(evidence.uri, evidence.manifest_sha256)
+    return verify(package, load_public_keys([key]), expected)
 
 
 def _present(outcomes: Sequence[Outcome]) -> None:
     for each in outcomes:
         show(Group(view.summary(each.status), Text(), judgement_table(each.judgements), Text()))
     for each in outcomes:
-        if each.report is not None:
-            _present_evidence(each.status, each.report)
+        if each.report is not None and each.status.evidence is not None:
+            _present_evidence(each.status, each.status.evidence, each.report)
 
 
-def _present_evidence(status: RunStatus, report: Report) -> None:
+def _present_evidence(status: RunStatus, evidence: EvidenceStatus, report: Report) -> None:
     package = Path(report.path)
     outcome = (
         f"verified offline, {report.exhibits} exhibits" if report.ok else f"{len(report.problems)} problems"
@@ -218,4 +219,4 @@ def _present_evidence(status: RunStatus, report: Report) -> None:
     shown, key = shown_path(package), shown_path(package.parent / KEY_FILE)
     click.echo(f"evidence package of {status.workload_id}: {shown} ({outcome})")
     command = f"{this_command()} evidence verify {shlex.quote(shown)} --trust {shlex.quote(key)}"
-    click.echo(f"check it yourself: {command}")
+    click.echo(f"check it yourself: {command} --manifest-sha256 {evidence.manifest_sha256}")

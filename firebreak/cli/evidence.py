@@ -24,7 +24,7 @@ from firebreak.evidence.folder import Folder
 from firebreak.evidence.layout import ATTESTATION, BAG, CUSTODY, EXHIBITS
 from firebreak.evidence.sign import TrustedKey, load_public_keys
 from firebreak.evidence.vault import Vault
-from firebreak.evidence.verify import Report
+from firebreak.evidence.verify import Expected, Report
 from firebreak.evidence.verify import verify as check
 from firebreak.measure import now
 from firebreak.model import Cloud, Exhibit, Mode
@@ -42,6 +42,9 @@ STORES = {
     ): Cloud.AZURE,
 }
 """Which cloud's store a uri of that form lies in."""
+manifest_option = click.option(
+    "--manifest-sha256", default="", help="Hash of the manifest, as the run named it at its end."
+)
 EXAMPLES = "s3://BUCKET/ or https://ACCOUNT.blob.core.windows.net/CONTAINER/"
 
 
@@ -58,15 +61,18 @@ def evidence() -> None:
 @click.option(
     "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
 )
+@manifest_option
 @json_option
-def verify(package: str, trust: tuple[Path, ...], trust_drill: tuple[Path, ...], as_json: bool) -> int:
-    """Check PACKAGE (folder or uri) in six steps, with keys from outside the package.
+def verify(
+    package: str, trust: tuple[Path, ...], trust_drill: tuple[Path, ...], manifest_sha256: str, as_json: bool
+) -> int:
+    """Check PACKAGE (folder or uri) in numbered steps, with keys from outside the package.
 
-    A folder is checked offline.
+    A folder is checked offline. At a uri, the package has to be of the incident that the uri ends with.
     """
     keys = _trusted(trust, trust_drill)
     with _folder(package) as folder:
-        report = check(folder, keys)
+        report = check(folder, keys, _expected(package, manifest_sha256))
     if as_json:
         emit(report)
     else:
@@ -116,19 +122,22 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
 @click.option(
     "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
 )
+@manifest_option
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Where the page goes.")
 @click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), help="Where the PDF goes.")
 @click.option("--duties", type=click.Path(path_type=Path), help="Your own file of reporting duties (YAML).")
 @click.option("--aware-at", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]), help="When you became aware (UTC).")
 @json_option
-def report_of(package: str, as_json: bool, aware_at: datetime | None, **files: Any) -> int:
+def report_of(
+    package: str, as_json: bool, aware_at: datetime | None, manifest_sha256: str, **files: Any
+) -> int:
     """Write the containment report of PACKAGE (folder or uri), from what its signature covers."""
     if not files["html"] and not files["pdf"]:
         raise UsageError("nowhere to write the report", remedy="give --html FILE or --pdf FILE")
     duties = clocks.load(files["duties"])
     keys = _trusted(files["trust"], files["trust_drill"])
     with _folder(package) as folder:
-        verified = check(folder, keys)
+        verified = check(folder, keys, _expected(package, manifest_sha256))
         written = page.html(
             facts.read(folder, verified),
             duties,
@@ -170,6 +179,13 @@ def _trusted(live: tuple[Path, ...], drill: tuple[Path, ...]) -> tuple[TrustedKe
             remedy="give --trust KEY.pub, or --trust-drill KEY.pub for a drill",
         )
     return (*load_public_keys(live), *load_public_keys(drill, Mode.DRILL))
+
+
+def _expected(package: str, manifest_sha256: str) -> Expected | None:
+    """What is known of the package beforehand; nothing is known of a folder alone."""
+    if "://" in package:
+        return Expected.at(package, manifest_sha256)
+    return Expected(manifest_sha256=manifest_sha256.lower()) if manifest_sha256 else None
 
 
 def _signing_cloud(settings: Settings, mode: Mode) -> Cloud:
@@ -248,6 +264,7 @@ def _show_report(report: Report, keys: tuple[TrustedKey, ...]) -> None:
         mode = "drill" if report.mode is Mode.DRILL else "incident"
         size = f"{report.exhibits} exhibits, {report.payload_bytes:,} bytes"
         show(Text(f"{mode} {report.incident_id}: genuine, signed with {plain(names)}; {size}", style="green"))
+        show(Text(f"manifest sha256 {report.manifest_sha256}"))
     else:
         show(Text(f"{len(report.problems)} problems: do not rely on this package", style="bold red"))
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from firebreak.cli.output import both_times, duration, plain, table, verdict_text
 from firebreak.model import Phase, Verdict
-from firebreak.reading import Clock, awaiting_commands, latest_finding, proved
+from firebreak.reading import Clock, awaiting_commands, latest_finding, proved, verify_command
 from firebreak.record import Awaiting, MeasureStatus, PhaseStatus, RunStatus
 
 _NARROW_TARGET = 48
@@ -166,6 +166,7 @@ def _ending(status: RunStatus) -> Iterator[RenderableType]:
         yield Text(
             f"evidence {plain(status.evidence.uri)}\nmanifest sha256 {status.evidence.manifest_sha256}"
         )
+        yield Text(f"check it with {plain(verify_command(status, status.evidence))}")
 
 
 def _awaited(awaiting: Awaiting) -> str:

@@ -15,7 +15,8 @@ the package.
 
     firebreak evidence verify PACKAGE {option} KEY.pub
 
-It works offline, runs six numbered checks, and names every item that is missing, added or altered.
+It works offline, runs numbered checks, and names every item that is missing, added or altered. With
+`--manifest-sha256 HASH`, the hash that the run named at its end, an older package in its place is noticed.
 
 ## Without Firebreak
 

@@ -71,6 +71,8 @@ class Report(FrozenModel):
     path: str
     steps: tuple[Step, ...]
     incident_id: str = ""
+    manifest_sha256: str = ""
+    """Of the manifest that lies here, for comparison with the one that the run named."""
     mode: Mode | None = None
     signed_by: tuple[str, ...] = ()
     """The trusted keys whose signature is good."""
@@ -92,13 +94,29 @@ class Report(FrozenModel):
         return tuple(problem for step in self.steps for problem in step.problems)
 
 
+class Expected(FrozenModel):
+    """Which package it has to be, known from elsewhere than its store; what is empty is not known.
+
+    Whoever may write to the store can put another incident's genuine package in its place, or an older one.
+    """
+
+    incident_id: str = ""
+    manifest_sha256: str = ""
+
+    @classmethod
+    def at(cls, uri: str, manifest_sha256: str = "") -> Expected:
+        """The package that belongs at a uri, which ends with its incident's id (``bag.Sealed.uri``)."""
+        return cls(incident_id=uri.rstrip("/").rpartition("/")[2], manifest_sha256=manifest_sha256.lower())
+
+
 Findings = Iterator[tuple[str, str]]
 """Pairs of item and what is wrong with it."""
 
 
-def verify(path: Path, trusted_keys: Iterable[TrustedKey]) -> Report:
+def verify(path: Path, trusted_keys: Iterable[TrustedKey], expected: Expected | None = None) -> Report:
     """Check a package folder; problems are reported, never raised.
 
+    With ``expected``, a seventh step says whether it is the package that was asked for.
     Raises EvidenceError only when the path is no package folder at all.
     """
     root = Path(path)
@@ -106,15 +124,16 @@ def verify(path: Path, trusted_keys: Iterable[TrustedKey]) -> Report:
         raise EvidenceError(
             "this is not an evidence package", resource=str(root), remedy=f"give the folder that holds {BAG}/"
         )
-    return _Verification(root, tuple(trusted_keys)).report()
+    return _Verification(root, tuple(trusted_keys), expected).report()
 
 
 class _Verification:
     """One run over one package; each step is a generator of findings."""
 
-    def __init__(self, root: Path, trusted: tuple[TrustedKey, ...]) -> None:
+    def __init__(self, root: Path, trusted: tuple[TrustedKey, ...], expected: Expected | None) -> None:
         self.root = root
         self.trusted = trusted
+        self.expected = expected
         self.folder = Folder.scan(root)
         self.listed, self.manifest_problems = manifest_entries(self.folder.read(f"{BAG}/{MANIFEST}"))
         self.tags, self.tag_problems = manifest_entries(self.folder.read(f"{BAG}/{TAG_MANIFEST}"))
@@ -128,7 +147,7 @@ class _Verification:
         self._read_statement()
 
     def report(self) -> Report:
-        steps = (
+        steps: tuple[Step, ...] = (
             self._step(
                 1, "the bag is complete and unaltered", self._bag(), f"{len(self.listed)} payload files"
             ),
@@ -140,11 +159,15 @@ class _Verification:
             self._step(5, "exhibits are as recorded", self._exhibits(), f"{len(self.exhibits)} exhibits"),
             self._step(6, "live and drill are not mixed", self._mode(), "statement, bag and key"),
         )
+        if self.expected is not None:
+            asked = self._asked_for(self.expected)
+            steps += (self._step(7, "it is the package that was asked for", asked, "incident and manifest"),)
         predicate = self.predicate
         return Report(
             path=str(self.root),
             steps=steps,
             incident_id=predicate.incident_id if predicate else "",
+            manifest_sha256=self._manifest_sha256(),
             mode=predicate.mode if predicate else None,
             signed_by=tuple(key.key.keyid for key in self.signers),
             exhibits=len(self.exhibits),
@@ -290,7 +313,21 @@ class _Verification:
                     f"a {mode.upper()} package signed with {key.name}, trusted for {key.mode.upper()} only",
                 )
 
+    # Step 7
+
+    def _asked_for(self, expected: Expected) -> Findings:
+        if self.predicate is None:
+            yield ATTESTATION, f"its incident {_NO_STATEMENT}"
+        elif expected.incident_id not in ("", self.predicate.incident_id):
+            yield ATTESTATION, f"of {self.predicate.incident_id}, not of {printable(expected.incident_id)}"
+        if expected.manifest_sha256 not in ("", self._manifest_sha256()):
+            yield MANIFEST, f"of another package: its SHA-256 is not {printable(expected.manifest_sha256)}"
+
     # What several steps need, read once
+
+    def _manifest_sha256(self) -> str:
+        hashed = self.folder.hash(f"{BAG}/{MANIFEST}")
+        return hashed.sha256 if hashed else ""
 
     def _read_statement(self) -> None:
         try:

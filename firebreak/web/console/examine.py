@@ -12,7 +12,7 @@ from pathlib import Path
 from firebreak.errors import EvidenceError
 from firebreak.evidence.export import export
 from firebreak.evidence.sign import TrustedKey, load_public_keys
-from firebreak.evidence.verify import Report, verify
+from firebreak.evidence.verify import Expected, Report, verify
 from firebreak.measure import now
 from firebreak.model import Mode
 from firebreak.provider import provider
@@ -68,7 +68,8 @@ class Examiner:
         vault = provider(run.cloud).vault(self.settings)
         with tempfile.TemporaryDirectory(prefix="firebreak-console-") as parent:
             folder = export(vault, evidence.uri, Path(parent) / "package")
-            verification = verify(folder, self._trusted(run.mode))
+            expected = Expected.at(evidence.uri, evidence.manifest_sha256)
+            verification = verify(folder, self._trusted(run.mode), expected)
             moment = now()
             report = page.html(facts.read(folder, verification), clocks.load(), made_at=moment)
         return Examined(verification, report, moment)

@@ -14,13 +14,13 @@ from firebreak import start
 from firebreak.measure import now
 from firebreak.model import Verdict
 from firebreak.policy.rules import Action, Person
-from firebreak.reading import Clock, open_phases
+from firebreak.reading import Clock, open_phases, verify_command
 from firebreak.record import Ended, RunStatus
 from firebreak.web.console import render
 from firebreak.web.console.examine import Examiner
 from firebreak.web.console.graph import graph
 from firebreak.web.console.panel import panel
-from firebreak.web.console.story import happenings, one_line, open_points, verify_command
+from firebreak.web.console.story import happenings, one_line, open_points
 from firebreak.web.console.strip import strip
 from firebreak.web.operations import Operations
 from firebreak.web.services import Services
@@ -111,7 +111,7 @@ def own_sections(
     context = {
         "panel": panel(person, may, run, incident.release),
         "run": run,
-        "verify": verify_command(run) if run.evidence else "",
+        "verify": verify_command(run, run.evidence) if run.evidence else "",
         "examinable": reads and examiner.usable(run),
         "examined": examiner.seen(run) if reads else None,
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from firebreak.model import Mode, Phase, Verdict
+from firebreak.model import Phase, Verdict
 from firebreak.reading import awaiting_commands, latest_finding, proved
 from firebreak.record import Decision, MeasureStatus, PhaseStatus, RunStatus
 
@@ -54,13 +54,6 @@ def one_line(status: RunStatus) -> str:
     if phase is None:
         return "Between phases." if any(each.started_at for each in status.phases) else "Planning."
     return f"Phase {int(phase.phase)}, {phase.title}: {proved(phase)}."
-
-
-def verify_command(status: RunStatus) -> str:
-    """How somebody else checks the package."""
-    assert status.evidence is not None  # noqa: S101 - asked only for a run that has some
-    trust = "--trust-drill DRILL_KEY.pub" if status.mode is Mode.DRILL else "--trust KEY.pub"
-    return f"firebreak evidence verify {status.evidence.uri} {trust}"
 
 
 def _run(status: RunStatus, end: str) -> Iterator[Happening]:

@@ -208,6 +208,18 @@ def test_the_evidence_is_shown_exported_and_verified(shell: Shell, contained: Re
     assert "do not rely on it" in where.read_text(encoding="utf-8")
 
 
+def test_a_package_is_compared_with_the_one_that_the_run_sealed(shell: Shell, contained: Result) -> None:
+    uri, manifest = (contained.json["evidence"][name] for name in ("uri", "manifest_sha256"))
+    key = shell.folder / "the.pub"
+    key.write_text(_public_key(shell), encoding="utf-8")
+    check = ("evidence", "verify", uri, "--trust", str(key), "--json", "--manifest-sha256")
+    verified = shell(*check, manifest)
+    assert (verified.code, len(verified.json["steps"])) == (0, 7), verified.stdout
+    assert (verified.json["incident_id"], verified.json["manifest_sha256"]) == ("INC-1", manifest)
+    other = shell(*check, "0" * 64)
+    assert (other.code, other.json["steps"][6]["problems"][0]["item"]) == (3, "manifest-sha256.txt")
+
+
 @pytest.mark.usefixtures("contained")
 def test_a_release_takes_two_people_and_gives_the_workload_back(shell: Shell) -> None:
     alone = shell("release", "INC-1", "--by", "ada", "--approved-by", "ada", "--json")

@@ -129,6 +129,8 @@ def test_the_summary_names_verdict_time_and_evidence() -> None:
     screen = text(view.summary(status))
     assert "contained after 1:01, within 15:00" in screen
     assert "s3://evidence/INC-1" in screen
+    command = f"firebreak evidence verify s3://evidence/INC-1 --trust KEY.pub --manifest-sha256 {'ab' * 32}"
+    assert command in " ".join(screen.split())
 
 
 def test_a_refusal_and_a_failure_are_shown_in_words() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from firebreak.errors import EvidenceError
 from firebreak.evidence import custody
-from firebreak.evidence.bag import seal
+from firebreak.evidence.bag import Sealed, seal
 from firebreak.evidence.layout import ATTESTATION, BAG, CUSTODY, EXHIBITS, INFO, MANIFEST, TAG_MANIFEST
 from firebreak.evidence.sign import (
     TrustedKey,
@@ -25,7 +25,7 @@ from firebreak.evidence.sign import (
     sign,
     statement,
 )
-from firebreak.evidence.verify import Report, verify
+from firebreak.evidence.verify import Expected, Report, verify
 from firebreak.model import Mode
 
 Original = tuple[Path, tuple[TrustedKey, ...]]
@@ -314,6 +314,53 @@ def test_all_problems_are_reported_together(copy: Copy) -> None:
     assert {p.step for p in report.problems} == {1, 3, 5}
     assert {"data/trigger/raw.bin", "data/more", ATTESTATION} <= names(report)
     assert "step 1: data/more: added" in str(report.problems[0]) + "".join(map(str, report.problems))
+
+
+def planted(desk: Any, uri: str, at: str) -> None:
+    """What whoever may write to the store can do: put another attestation in the place of one."""
+    stored = desk.vault.find(f"{uri}.{ATTESTATION}")
+    desk.vault.put(f"{at}.{ATTESTATION}", b"".join(desk.vault.read(stored)))
+
+
+def other_incident(desk: Any) -> Sealed:
+    """A genuine package of INC-2."""
+    lines, _ = custody.extend(custody.genesis("INC-2"), desk.events([]))
+    contents = replace(desk.contents([]), incident_id="INC-2", custody_lines=lines)
+    return seal(desk.vault, contents, open_signer(f"file:{desk.key}"))
+
+
+def test_another_incidents_package_in_the_place_of_one_is_named(desk: Any) -> None:
+    sealed = desk.seal(desk.small())
+    planted(desk, other_incident(desk).uri, "INC-1")
+    package = desk.export(sealed)
+    assert verify(package, desk.trusted()).ok, "it is genuine, of its own incident"
+    report = verify(package, desk.trusted(), Expected.at(sealed.uri))
+    assert [str(p) for p in report.problems] == [f"step 7: {ATTESTATION}: of INC-2, not of INC-1"]
+    report = verify(package, desk.trusted(), Expected(manifest_sha256=sealed.manifest_sha256))
+    assert [(p.step, p.item) for p in report.problems] == [(7, MANIFEST)]
+
+
+def test_an_older_package_in_the_place_of_one_is_named(desk: Any) -> None:
+    older = desk.seal(desk.small()[:2])
+    desk.vault.put(f"INC-older.{ATTESTATION}", b"".join(desk.vault.read(older.attestation)))
+    sealed = desk.seal(desk.small())
+    expected = Expected.at(sealed.uri, sealed.manifest_sha256.upper())
+    right = verify(desk.export(sealed, "right"), desk.trusted(), expected)
+    assert right.ok
+    assert (right.manifest_sha256, len(right.steps)) == (sealed.manifest_sha256, 7)
+    planted(desk, desk.vault.uri("INC-older"), "INC-1")
+    package = desk.export(sealed)
+    assert verify(package, desk.trusted(), Expected.at(sealed.uri)).ok, "genuine, and of the incident"
+    report = verify(package, desk.trusted(), expected)
+    assert [(p.step, p.item) for p in report.problems] == [(7, MANIFEST)]
+    assert report.manifest_sha256 == older.manifest_sha256
+
+
+def test_a_package_without_a_statement_is_of_no_known_incident(original: Original, copy: Copy) -> None:
+    package = copy()
+    (package / ATTESTATION).unlink()
+    report = verify(package, original[1], Expected(incident_id="INC-1"))
+    assert [p.item for p in report.problems if p.step == 7] == [ATTESTATION]
 
 
 @pytest.mark.parametrize("name", ["containment", "release"])

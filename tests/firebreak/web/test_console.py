@@ -124,7 +124,8 @@ async def test_the_page_of_a_run_tells_everything(house: House) -> None:
         "Nothing is open",
     ):
         assert words in found.shown
-    assert f"firebreak evidence verify {document.evidence.uri} --trust KEY.pub" in found.shown
+    command = f"firebreak evidence verify {document.evidence.uri} --trust KEY.pub"
+    assert f"{command} --manifest-sha256 {document.evidence.manifest_sha256}" in found.shown
     assert found.actions == {f"/incidents/{incident}/actions/release"}
 
 

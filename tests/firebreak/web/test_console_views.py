@@ -13,12 +13,13 @@ import pytest
 
 from firebreak.model import Cloud, Mode, Phase, Verdict
 from firebreak.policy.rules import Person
+from firebreak.reading import verify_command
 from firebreak.record import Awaiting, Decision, EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
 from firebreak.web.console.evidence import policy
 from firebreak.web.console.graph import SHOWN, graph
 from firebreak.web.console.panel import panel
 from firebreak.web.console.render import duration, iso
-from firebreak.web.console.story import happenings, one_line, open_points, verify_command
+from firebreak.web.console.story import happenings, one_line, open_points
 from firebreak.web.console.strip import WIDTH, strip
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -186,8 +187,9 @@ def test_nobody_is_asked_to_approve_twice() -> None:
 
 def test_drills_are_verified_with_the_key_of_drills() -> None:
     evidence = EvidenceStatus(uri="s3://e/INC-1", manifest_sha256="0")
-    assert verify_command(run(evidence=evidence)).endswith("s3://e/INC-1 --trust KEY.pub")
-    assert verify_command(run(evidence=evidence, mode=Mode.DRILL)).endswith("--trust-drill DRILL_KEY.pub")
+    live, drill = (verify_command(run(evidence=evidence, mode=mode), evidence) for mode in Mode)
+    assert live.endswith("s3://e/INC-1 --trust KEY.pub --manifest-sha256 0")
+    assert drill.endswith("--trust-drill DRILL_KEY.pub --manifest-sha256 0")
 
 
 @pytest.mark.parametrize(
