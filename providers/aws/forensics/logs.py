@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from firebreak.capture import Page
 from firebreak.declarations import of_kind, targets_of
-from firebreak.measure import now, on_target
-from firebreak.model import Cloud, JsonObject, Phase, Target, Workload
+from firebreak.measure import found, now, on_target
+from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, Target, Workload
 from providers.aws.answers import translated
 from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
 from providers.aws.keys import READ_KEYS
+from providers.aws.network.flowrecords import folders
 from providers.aws.resources import FlowLog, LogGroup
 from providers.aws.session import AwsAccess
 
@@ -113,19 +113,28 @@ class CaptureFlowLogs(AwsCapture, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
         since = int(self.run.window_started_at.timestamp() * 1000)
         return log_pages(self.access, target.ref, position, since)
 
+    def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
+        """Prove the copies, and that there is any: even an idle interface is recorded.
+
+        (VPC user guide, "Flow log record examples", no data.)
+        """
+        captured = change.after["records"]
+        there = found(
+            Method.CONFIGURATION,
+            f"{captured} records or files of the window captured",
+            holds=captured > 0,
+            inconclusive=not captured,
+        )
+        return (*super().verify(target, change), there)
+
     def _files(self, target: Target, position: JsonObject) -> Iterator[Page]:
-        """Copy the files of each day of the window (VPC user guide, "Flow log files")."""
-        bucket, folder = split_s3_arn(target.ref)
-        start = folder.rstrip("/") + "/" if folder else ""
-        root = f"{start}AWSLogs/{self.run.workload.account}/vpcflowlogs/{self.run.workload.region}"
-        days = position.get("days") or self._days()
-        place = {"days": days, "index": 0, "after": "", "number": 0, **position}
-        while place["index"] < len(days):
-            folder = f"{root}/{days[place['index']]}/"
+        """Copy the files of each day of the window, whichever of its two layouts the flow log has."""
+        bucket, prefix = split_s3_arn(target.ref)
+        since = self.run.window_started_at
+        each_day = [f for hive in (False, True) for f in folders(self.access, prefix, since, hive=hive)]
+        place = {"folders": each_day, "index": 0, "after": "", "number": 0, **position}
+        while place["index"] < len(place["folders"]):
+            folder = place["folders"][place["index"]]
             page = copied_page(self.context, bucket, folder, place, kind=self.kind)
             yield page
             place = page.position
-
-    def _days(self) -> list[str]:
-        first, last = self.run.window_started_at.date(), now().date()
-        return [f"{first + timedelta(days=n):%Y/%m/%d}" for n in range((last - first).days + 1)]

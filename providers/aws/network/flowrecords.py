@@ -148,7 +148,7 @@ def _from_bucket(access: AwsAccess, source: Source, oldest: datetime) -> Iterato
     s3 = access.client("s3")
     bucket, _, prefix = source.declared.ref.rpartition(":::")[2].partition("/")
     with translated(source.declared.ref):
-        for folder in _folders(access, source, prefix.strip("/"), oldest):
+        for folder in folders(access, prefix, oldest, hive=source.hive):
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
                 for each in page.get("Contents", []):
                     if source.id in each["Key"] and each["LastModified"] >= oldest:
@@ -156,13 +156,13 @@ def _from_bucket(access: AwsAccess, source: Source, oldest: datetime) -> Iterato
                         yield from _lines(body, each["LastModified"].timestamp())
 
 
-def _folders(access: AwsAccess, source: Source, prefix: str, oldest: datetime) -> Iterator[str]:
-    """Name the day folders from then to now (VPC user guide, "Flow log files")."""
+def folders(access: AwsAccess, prefix: str, oldest: datetime, *, hive: bool) -> Iterator[str]:
+    """Name the day folders from then to now, plain or Hive-compatible (VPC user guide, "Flow log files")."""
     account, region = access.account, access.region
-    root = f"{prefix}/AWSLogs" if prefix else "AWSLogs"
+    root = f"{prefix.strip('/')}/AWSLogs".lstrip("/")
     day = oldest.astimezone(UTC).date()
     while day <= now().date():
-        if source.hive:
+        if hive:
             place = f"aws-account-id={account}/aws-service=vpcflowlogs/aws-region={region}"
             yield f"{root}/{place}/year={day:%Y}/month={day:%m}/day={day:%d}/"
         else:

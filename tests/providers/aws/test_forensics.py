@@ -177,22 +177,48 @@ def test_flow_logs_come_from_a_log_group(world: Any, fresh: Any) -> None:
     assert holds(step.verify(change))
 
 
-def test_flow_logs_come_from_a_bucket(world: Any, fresh: Any) -> None:
+@pytest.mark.parametrize("prefix", ["", "logs/"])
+@pytest.mark.parametrize(
+    ("layout", "day"),
+    [
+        (f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}", "%Y/%m/%d"),
+        (
+            f"AWSLogs/aws-account-id={ACCOUNT}/aws-service=vpcflowlogs/aws-region={REGION}",
+            "year=%Y/month=%m/day=%d/hour=%H",
+        ),
+    ],
+    ids=["plain", "hive-compatible"],
+)
+def test_flow_logs_come_from_a_bucket(world: Any, fresh: Any, layout: str, day: str, prefix: str) -> None:
+    """VPC user guide, "Flow log files": two layouts, by day or by hour."""
     bucket, s3 = fresh("flow"), world.admin("s3")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    folder = f"logs/AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}"
-    today = f"{now():%Y/%m/%d}"
+    folder, today = f"{prefix}{layout}", now().strftime(day)
     bodies = {f"{folder}/{today}/{n}.log.gz": f"file {n}".encode() for n in range(3)}
     for key, body in bodies.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     s3.put_object(Bucket=bucket, Key=f"{folder}/2020/01/01/old.log.gz", Body=b"long ago")
-    ref = f"arn:aws:s3:::{bucket}/logs/"
+    ref = f"arn:aws:s3:::{bucket}/{prefix}".rstrip("/")
     step = Step(world, "aws.capture-flow-logs", network=(FlowLog(kind="flow-log", ref=ref),))
     change = step.apply()
     copies = [each for each in change.exhibits if each.evidence_id.endswith(".bin")]
     assert {each.stored.sha256 for each in copies} == {sha256(body).hexdigest() for body in bodies.values()}
     assert holds(step.verify(change))
     assert step.kind.arns(step.target) == (f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*")
+
+
+def test_a_flow_log_without_a_record_proves_nothing(world: Any, fresh: Any) -> None:
+    """The folder of another account, for example."""
+    bucket, s3 = fresh("flow"), world.admin("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    elsewhere = f"AWSLogs/999999999999/vpcflowlogs/{REGION}/{now():%Y/%m/%d}/0.log.gz"
+    s3.put_object(Bucket=bucket, Key=elsewhere, Body=b"not ours")
+    silent = log_group(world, f"/{fresh('vpc')}/flow")
+    for ref in (f"arn:aws:s3:::{bucket}", silent.ref):
+        step = Step(world, "aws.capture-flow-logs", network=(FlowLog(kind="flow-log", ref=ref),))
+        *copies, there = step.verify(step.apply())
+        assert holds(tuple(copies))
+        assert (there.holds, there.inconclusive) == (False, True)
 
 
 def test_the_audit_log_follows_sessions(world: Any, fresh: Any) -> None:
