@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from firebreak.errors import FirebreakError
 from providers.aws.answers import settling, translated
 from providers.aws.network.groups import GONE
+from providers.aws.network.interfaces import interface
 from providers.aws.session import AwsAccess
 
 
 def isolate(access: AwsAccess, eni: str, *, opened: str, closed: str, own: Sequence[str]) -> None:
-    """Open and then close; where it cannot be closed, it is back in its ``own`` groups when this raises."""
+    """Open and then close; when this raises, it is closed or back in its ``own`` groups, if EC2 lets it."""
     try:
         _move_to_ours(access, eni, opened)
     except FirebreakError:
-        move(access, eni, own)  # the answer may be lost and the interface open all the same
+        _go_back(access, eni, closed, own)  # the answer may be lost and the interface open all the same
         raise
     try:
         _move_to_ours(access, eni, closed)
@@ -39,8 +40,14 @@ def _close_or_go_back(access: AwsAccess, eni: str, closed: str, own: Sequence[st
     try:
         _move_to_ours(access, eni, closed)
     except FirebreakError:
-        move(access, eni, own)
+        _go_back(access, eni, closed, own)
         raise
+
+
+def _go_back(access: AwsAccess, eni: str, closed: str, own: Sequence[str]) -> None:
+    """Never out of the closed group: only the answer may be lost, or another attempt have got there."""
+    if interface(access, eni).groups != (closed,):
+        move(access, eni, own)
 
 
 def _move_to_ours(access: AwsAccess, eni: str, group: str) -> None:

@@ -116,6 +116,25 @@ def test_when_the_first_swaps_answer_is_lost_it_is_not_left_open(ground: Ground,
     assert ground.groups(ground.first) == [ground.group]
 
 
+def test_when_only_the_answers_of_closing_are_lost_it_stays_closed(ground: Ground, steps: Steps) -> None:
+    connection = ground.connect(ground.first, "10.42.1.20")["connection_id"]
+    states = steps.snapshot()
+    lost = {"service": "ec2", "operation": SWAP, "times": 12}  # as often as the SDK tries, twice
+    with (
+        before_each(
+            steps,
+            SWAP,
+            lambda number, _: ground.world.sandbox.inject("drop_after", **lost) if number == 2 else None,
+        ),
+        pytest.raises(TransientCloudError, match="could not be reached"),
+    ):
+        steps.apply(states)
+    assert not set(ground.groups(ground.first)) & {ground.group, *opened(ground)}
+    (change,) = steps.apply(states)
+    assert ground.groups(ground.first) == [change.after["group"]]
+    assert not ground.delivered(connection)
+
+
 def test_a_group_that_aws_does_not_know_yet_is_tried_again(ground: Ground, steps: Steps) -> None:
     states = steps.snapshot()
 
