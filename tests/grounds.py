@@ -16,16 +16,20 @@ import pytest
 from drills.sandbox.aws.client import SandboxClient
 from drills.sandbox.aws.client import start_sandbox as start_aws
 from drills.sandbox.aws.sample import seed as seed_aws
+from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.azure.client import AzureSandbox
 from drills.sandbox.azure.client import start_sandbox as start_azure
 from drills.sandbox.azure.sample.seeding import FLOW_AGGREGATION_SECONDS
 from drills.sandbox.azure.sample.seeding import seed as seed_azure
 from drills.sandbox.sample import Sample
 from firebreak import inventory
+from firebreak.declarations import of_kind
 from firebreak.engine import Engine
 from firebreak.measure import Measure, now
 from firebreak.model import Cloud, JsonObject, Mode, Run, Workload
 from firebreak.settings import load_settings
+from providers.aws.network.flowrecords import group_of
+from providers.aws.resources import FlowLog
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class AzureGround(Ground):
 
 
 SLOW_TO_SHOW = 0.5
+FLOW_LOG_SECONDS = 30.0
 PIPELINES = {"github", "devops"}
 """Hosts with accounts of their own, which the responder alone uses here."""
 
@@ -167,7 +172,19 @@ def _aws(stack: ExitStack, folder: Path) -> Ground:
     _use(stack, sample.environment())
     # Off in the sample, where the measure is skipped with that reason.
     sandbox.request("POST", "/detective", {"account": sample.workload_account, "region": sample.region})
-    return AwsGround(Engine(Cloud.AWS, load_settings()), sample, sandbox)
+    ground = AwsGround(Engine(Cloud.AWS, load_settings()), sample, sandbox)
+    _await_flow_log(ground)
+    return ground
+
+
+def _await_flow_log(ground: AwsGround) -> None:
+    """Return when the network of the sample agent is on record, as that of every running workload is."""
+    (declared,) = of_kind(ground.workloads()[0].network, FlowLog)
+    admin = Admin.of(ground.sandbox, ground.sample.workload_account, ground.workloads()[0].region)
+    deadline = time.monotonic() + FLOW_LOG_SECONDS
+    while not admin.client("logs").filter_log_events(logGroupName=group_of(declared.ref))["events"]:
+        assert time.monotonic() < deadline, "the sandbox writes no flow log"
+        ground.let_time_pass()
 
 
 def _azure(stack: ExitStack, folder: Path) -> Ground:
