@@ -97,7 +97,8 @@ def _shared(run: Run, candidates: Sequence[Candidate]) -> Iterator[str]:
             yield (
                 f"{measure.name} on {target.ref} would also cut off {', '.join(radius)}: "
                 f"{len(radius)} exceeds max_blast_radius={run.workload.max_blast_radius}; give the workload "
-                "one of its own, on AWS declare session_names to scope the deny, or raise max_blast_radius"
+                "one of its own, say under used_by who of them is the workload itself, on AWS declare "
+                "session_names to scope the deny, or raise max_blast_radius"
             )
 
 

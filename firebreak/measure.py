@@ -148,7 +148,8 @@ class Measure(ABC, Generic[AccessT]):
         """Read everything that release needs. Read-only; PermanentCloudError for an unusable target.
 
         Under ``control``, a measure that probes says which probes worked (``works``) or why none did
-        (``why_not``), and what will be proved by reading alone (``listed_only``): the plan tells both.
+        (``why_not``), and what will be proved by reading alone (``listed_only``): the plan tells both, and
+        what stands under ``notes``.
         """
 
     @abstractmethod

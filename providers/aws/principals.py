@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import Permission, on_any, on_target
 from firebreak.model import JsonObject, Resource, Target, Workload
 from providers.aws.answers import already, error_code, translate, translated
-from providers.aws.documents import compact
+from providers.aws.documents import compact, statements
 from providers.aws.resources import IamRole, IamUser, declared
 from providers.aws.session import AwsAccess
 
@@ -20,6 +21,10 @@ ROLE_KINDS = ("iam-role",)
 USER_KINDS = ("iam-user",)
 # IAM quotas: characters of all inline policies together, white space not counted; they cannot be raised.
 ROLE_ROOM, USER_ROOM = 10_240, 2_048
+SEARCHED = ("ec2.amazonaws.com", "lambda.amazonaws.com")
+"""The services whose users of a role are listed, in the workload's region."""
+GONE = re.compile(r"^A[A-Z]{2}A[A-Z0-9]{12,}$")
+"""A unique id, which stands in a policy for a deleted principal (IAM user guide, "Principal")."""
 
 READ_ROLE = on_target("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies")
 WRITE_ROLE = on_target("iam:PutRolePolicy", "iam:DeleteRolePolicy")
@@ -175,8 +180,37 @@ def other_users(access: AwsAccess, target: Target) -> tuple[str, ...]:
     if role is None or role.session_names:
         return ()
     mine = {each.ref for each in workload.resources()} | set(role.used_by)
-    seen = (*role.shared_with, *_instances(access, target), *_functions(access, target))
+    trust = read(access, target)["AssumeRolePolicyDocument"]
+    found = (*_instances(access, target), *_functions(access, target))
+    seen = (*role.shared_with, *found, *_strangers(admitted(trust, workload.account)))
     return tuple(dict.fromkeys(each for each in seen if each not in mine))
+
+
+def admitted(trust: JsonObject, account: str) -> list[str]:
+    """Name the services, identity providers and other accounts that a trust policy admits."""
+    named = (each for each in statements(trust) if each["Effect"] == "Allow")
+    return sorted({each for statement in named for each in _outsiders(statement, account)})
+
+
+def _outsiders(statement: JsonObject, account: str) -> Iterator[str]:
+    principal = statement.get("Principal", "*")  # NotPrincipal is everyone else
+    for kind, names in (principal if isinstance(principal, dict) else {"AWS": principal}).items():
+        for name in [names] if isinstance(names, str) else names:
+            if kind != "AWS" or name == "*" or (account not in name and not GONE.match(name)):
+                yield name
+
+
+def _strangers(names: list[str]) -> list[str]:
+    """Leave out those whose users are looked up one by one, and the only way in: it is the workload's own."""
+    return [each for each in names if each not in SEARCHED] if len(names) > 1 else []
+
+
+def search_limits(access: AwsAccess, trust: JsonObject) -> str:
+    """Say among whom the role's users were not looked for."""
+    workload = access.run.workload
+    unseen = [each for each in admitted(trust, workload.account) if each not in SEARCHED]
+    others = f"; its trust policy also admits {', '.join(unseen)}" if unseen else ""
+    return f"other users are known only of EC2 and Lambda in {workload.region}{others}"
 
 
 def _instances(access: AwsAccess, target: Target) -> Iterator[str]:

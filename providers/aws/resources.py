@@ -61,7 +61,10 @@ class IamRole(Declared):
     session_names: tuple[SessionName, ...] = ()
     """For a role shared with others: the role session names that are this workload's."""
     used_by: tuple[str, ...] = ()
-    """Instances (ids) and functions (ARNs) of this workload that run as it: not counted as blast radius."""
+    """Instances (ids) and functions (ARNs) of this workload that run as it, and whom its trust policy admits
+    for this workload (a service such as ``ecs-tasks.amazonaws.com``, an identity provider's ARN, a principal
+    of another account): not counted as blast radius.
+    """
 
 
 class IamUser(Declared):

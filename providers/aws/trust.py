@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,7 +14,7 @@ from firebreak.session import owner_mark
 from providers.aws import principals
 from providers.aws.answers import error_code, translate, translated
 from providers.aws.documents import carries, compact, document, statements, with_deny, without_deny
-from providers.aws.principals import FIND_USERS, PROBE_ROLE
+from providers.aws.principals import FIND_USERS, GONE, PROBE_ROLE
 from providers.aws.probes import assume, classify, session_name
 from providers.aws.resources import IamRole, declared
 from providers.aws.session import AwsMeasure
@@ -24,8 +23,6 @@ TRUST_QUOTA: Final = "AssumeRolePolicySizeQuota"
 """The account's limit for the length of a trust policy (IAM API reference, GetAccountSummary)."""
 UNWRITABLE = frozenset({"LimitExceeded", "MalformedPolicyDocument"})
 """What IAM answers to a trust policy that is too long, or names a principal that exists no longer."""
-GONE = re.compile(r"^A[A-Z]{2}A[A-Z0-9]{12,}$")
-"""A unique id, which stands in a policy for a deleted principal (IAM user guide, "Principal")."""
 ASSUME = "sts:AssumeRole"
 SID = "FirebreakBlockAssumeRole"
 
@@ -61,7 +58,8 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         control = (
             Control((ASSUME,)) if works else Control((), f"the responder could not assume it: {answer.text}")
         )
-        return {"trust": trust, "control": control.json()}
+        notes = [] if self._sessions(target) else [self._note(target, trust)]
+        return {"trust": trust, "control": control.json(), "notes": notes}
 
     def apply(self, target: Target, state: State) -> Change:
         """Put the deny in front of the other statements.
@@ -118,6 +116,9 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
 
     def _sessions(self, target: Target) -> tuple[str, ...]:
         return principals.session_names(self.run.workload, target)
+
+    def _note(self, target: Target, trust: JsonObject) -> str:
+        return f"{self.name} on {target.ref}: {principals.search_limits(self.access, trust)}"
 
     def _require_room(self, target: Target, trust: JsonObject) -> None:
         if not self._sessions(target):

@@ -59,6 +59,7 @@ class World:
     snapshot_errors: dict[str, Exception] = field(default_factory=dict)
     controls: dict[str, JsonObject] = field(default_factory=dict)
     """What a probe says of itself before the change."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
     log_lines: dict[str, bool] = field(default_factory=dict)
     """Whether log evidence holds, for things that have it."""
     users: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -105,7 +106,8 @@ class Shut(Measure[World]):
         if target.ref in self.world.snapshot_errors:
             raise self.world.snapshot_errors[target.ref]
         control = self.world.controls.get(target.ref)
-        return {"open": self.world.open[target.ref], **({"control": control} if control else {})}
+        told = {"control": control, "notes": self.world.notes.get(target.ref)}
+        return {"open": self.world.open[target.ref], **{key: each for key, each in told.items() if each}}
 
     def apply(self, target: Target, state: State) -> Change:
         errors = self.world.apply_errors.get(target.ref)

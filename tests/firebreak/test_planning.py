@@ -147,10 +147,12 @@ async def test_a_second_containment_keeps_the_state_from_before_the_first(world:
 
 async def test_what_no_probe_can_prove_is_said_before_the_first_change(world: World) -> None:
     engine = engine_of(settings_for(world.root))
+    world.notes["role"] = ["nobody looked behind the role"]
     world.controls["gateway"] = {"works": [], "why_not": "no session can be had"}
     world.controls["model"] = {"works": ["read"], "why_not": "", "listed_only": ["its memory is only listed"]}
     plan = await planning.plan(engine, request_for(engine))
     assert any(note.endswith("on model: its memory is only listed") for note in plan.notes)
+    assert "nobody looked behind the role" in plan.notes
     assert [note for note in plan.notes if "cannot be proved" in note] == [
         "gcp.shut-network on gateway cannot be proved by a probe: no session can be had"
     ]

@@ -210,6 +210,43 @@ def test_blast_radius_names_declared_and_discovered_users(world: Any, fresh: Any
     assert own.measure.blast_radius(own.target) == ()
 
 
+OIDC = "arn:aws:iam::222222222222:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/A"
+ACCOUNT = "arn:aws:iam::999999999999:root"
+
+
+@pytest.mark.parametrize(
+    ("admitted", "used_by", "named"),
+    [
+        ([{"Service": ["ec2.amazonaws.com", "lambda.amazonaws.com"]}], [], ()),
+        ([{"Service": "ecs-tasks.amazonaws.com"}], [], ()),
+        (
+            [{"Service": "ec2.amazonaws.com"}, {"Service": "ecs-tasks.amazonaws.com"}],
+            [],
+            ("ecs-tasks.amazonaws.com",),
+        ),
+        ([{"Service": "ec2.amazonaws.com"}, {"Federated": OIDC}], [], (OIDC,)),
+        ([{"Service": "ecs-tasks.amazonaws.com"}, {"Federated": OIDC}], ["ecs-tasks.amazonaws.com"], (OIDC,)),
+        ([{"Service": "ec2.amazonaws.com"}, {"AWS": ACCOUNT}], [], (ACCOUNT,)),
+        ([{"Service": "ec2.amazonaws.com"}, "*"], [], ("*",)),
+    ],
+)
+def test_blast_radius_names_whom_else_the_trust_policy_admits(
+    world: Any, fresh: Any, admitted: list[Any], used_by: list[str], named: tuple[str, ...]
+) -> None:
+    role, iam = make_role(world, fresh("mixed"), used_by=used_by), world.admin("iam")
+    known = iam.get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    more = [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": each} for each in admitted]
+    iam.update_assume_role_policy(
+        RoleName=name_of(role),
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [*known, *more]}),
+    )
+    step = Step(world, "aws.block-assume-role", role)
+    assert step.measure.blast_radius(step.target) == named
+    (note,) = step.snapshot().values["notes"]
+    assert f"known only of EC2 and Lambda in {REGION}" in note
+    assert all(each in note for each in named)
+
+
 def test_fresh_sessions_are_refused_until_release(world: Any, role: JsonObject) -> None:
     iam, step = world.admin("iam"), Step(world, "aws.block-assume-role", role)
     before = iam.get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
