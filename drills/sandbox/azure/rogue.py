@@ -6,12 +6,14 @@ python -m drills.sandbox.azure.rogue --endpoint URL --config FILE
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from drills.sandbox.rogue import (
     CALL_SECONDS,
+    FailedError,
     InconclusiveError,
     RefusedError,
     Repertoire,
@@ -22,7 +24,7 @@ from drills.sandbox.rogue import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drills.sandbox.rogue import Attempt, Builder, Control, FailedError, Json
+    from drills.sandbox.rogue import Attempt, Builder, Control, Json
 
 MODULE = "drills.sandbox.azure.rogue"
 CONNECTIONS = 16
@@ -88,10 +90,19 @@ class AzureRepertoire(Repertoire):
         """Make the requests of a channel, one after the other."""
 
         def call(count: int) -> None:
-            for step in channel["steps"]:
-                self._send(filled(step, count))
+            self._attempt_steps(channel, count)
 
         return call
+
+    def _attempt_steps(self, channel: Json, count: int, *, bearer: str = "") -> None:
+        """Make the requests, and put back what they deleted, or found gone: else the next finds nothing."""
+        try:
+            for step in channel["steps"]:
+                self._send(filled(step, count), bearer=bearer)
+        finally:
+            if "restore" in channel:
+                with suppress(FailedError):  # what was deleted was deleted, whatever becomes of this
+                    self._send(filled(channel["restore"], count), bearer=bearer)
 
     def _metadata(self, channel: Json) -> Attempt:
         """Ask the metadata service of the agent's machine for a token; only code on the machine can."""
@@ -113,8 +124,7 @@ class AzureRepertoire(Repertoire):
             refresh = self._form(f"https://{host}/oauth2/exchange", aad)["refresh_token"]
             wanted = {"grant_type": "refresh_token", "service": host, "scope": channel["scope"]}
             token = self._form(f"https://{host}/oauth2/token", wanted | {"refresh_token": refresh})
-            for step in channel["steps"]:
-                self._send(filled(step, count), bearer=token["access_token"])
+            self._attempt_steps(channel, count, bearer=token["access_token"])
 
         return push
 

@@ -222,12 +222,14 @@ class Attacks:
             "prompt-overwrite": [put(f"{base}/prompts/system.txt", obey)],
             "memory-overwrite": [put(f"{base}/memory/long-term.jsonl", obey)],
             "model-overwrite": [put(f"{base}/models/adapter.safetensors", obey)],
-            # What is deleted comes back at once, so that the next attempt has something to delete.
-            "blob-delete": [_step("DELETE", spare, token, headers=read), put(spare, "spare")],
+            "blob-delete": [_step("DELETE", spare, token, headers=read)],
         }
+        restored = {"blob-delete": {"restore": put(spare, "spare")}}
         if phase == IDENTITY:
             steps["blob-read"] = [_step("GET", f"{base}/prompts/system.txt", token, headers=read)]
-        return [_call(f"{name}{suffix}", phase, *each) for name, each in steps.items()]
+        return [
+            _call(f"{name}{suffix}", phase, *each) | restored.get(name, {}) for name, each in steps.items()
+        ]
 
     def _images(self, suffix: str, bearer: str, phase: int) -> list[Json]:
         registry = self._artifacts.registry.rsplit("/", 1)[-1]
@@ -250,7 +252,8 @@ class Attacks:
                 "name": f"image-delete{suffix}",
                 "phase": phase,
                 **fresh,
-                "steps": [untag, push(f"{SCRATCH_TAG}-{bearer}")],
+                "steps": [untag],
+                "restore": push(f"{SCRATCH_TAG}-{bearer}"),
             },
         ]
         if bearer == "agent":

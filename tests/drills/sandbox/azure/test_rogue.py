@@ -130,6 +130,23 @@ def test_what_decides_nothing_is_no_refusal(code: str) -> None:
     assert isinstance(failure_of(code), InconclusiveError)
 
 
+@pytest.mark.parametrize("name", ["blob-delete-ci", "image-delete-ci"])
+def test_what_is_gone_decides_nothing_and_comes_back(world: tuple[AzureSandbox, Sample], name: str) -> None:
+    sandbox, sample = world
+    assert sample.rogue_config
+    channel = next(each for each in sample.rogue_config["channels"] if each["name"] == name)
+    once = {**channel, "name": "once", "steps": channel["steps"][:1]}
+    once.pop("restore", None)
+    rogue = Rogue(sandbox.url, {**sample.rogue_config, "channels": [once, channel]}, AzureRepertoire)
+    for each in rogue.channels:
+        each.attempt_once()
+    told = rogue.report()["channels"]
+    assert told["once"]["successes"] == 1
+    assert (told[name]["successes"], told[name]["refused_at"]) == (0, [])
+    rogue.channels[1].attempt_once()
+    assert rogue.report()["channels"][name]["successes"] == 1
+
+
 def test_no_answer_is_no_refusal(world: tuple[AzureSandbox, Sample]) -> None:
     sandbox, _ = world
     steps = [{"method": "GET", "url": "https://management.azure.com/subscriptions"}]
