@@ -29,6 +29,8 @@ class Settings:
     iam_propagation_seconds: float = 0.0
     flow_aggregation_seconds: float = 60.0
     flow_delivery_seconds: float = 0.0
+    ttl_change_seconds: float = 3600.0
+    """How long after a change of a table's time to live the next one is refused."""
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Take over the given settings, or none of them when one is wrong."""

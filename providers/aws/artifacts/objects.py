@@ -33,6 +33,7 @@ from providers.aws.artifacts.freeze import (
     with_statements,
 )
 from providers.aws.artifacts.hashing import hash_object, split_s3_arn
+from providers.aws.artifacts.lifecycle import Lifecycle
 from providers.aws.keys import WRITE_KEYS
 from providers.aws.permissions import responder_arns
 from providers.aws.resources import S3Object, S3Prefix
@@ -70,25 +71,22 @@ _BUCKET = (
     "s3:PutBucketVersioning",
     "s3:PutLifecycleConfiguration",
 )
-_ABSENT = {
-    "ObjectLockConfigurationNotFoundError",
-    "NoSuchBucketPolicy",
-    "NoSuchKey",
-    "NoSuchLifecycleConfiguration",
-    "404",
-}
+_ABSENT = {"ObjectLockConfigurationNotFoundError", "NoSuchBucketPolicy"}
 
 
 class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="lock-objects"):
-    """Put a legal hold on every declared object and deny all changes to them in the bucket policy.
+    """Put a legal hold on every declared object, deny all changes, and suspend rules that delete them.
 
-    Only the responder, and as always the account's root user, can lift the policy again.
+    S3 follows a change of its rules after a small delay. Only the responder, and as always the root user
+    of the account, can lift the bucket policy again.
     """
 
     permissions = (
         *on_target(
             "s3:GetBucketVersioning",
             "s3:GetEncryptionConfiguration",
+            "s3:GetLifecycleConfiguration",
+            "s3:PutLifecycleConfiguration",
             "s3:GetBucketObjectLockConfiguration",
             "s3:GetBucketPolicy",
             "s3:PutBucketPolicy",
@@ -131,10 +129,13 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         self._check_policy_size(target)
         self._check_keys(target, objects)
         configuration = lock.get("ObjectLockConfiguration", {})
+        with translated(target.ref):
+            rules = self._lifecycle(target).owners()
         return {
             "object_lock": configuration.get("ObjectLockEnabled") == "Enabled",
             "versioning": versioning,
             "policy": self._policy(target),
+            "lifecycle": rules,
             "held": sorted([each["key"], each["version_id"]] for each in objects if each["held"]),
             "folders_by_policy_only": folders,
         }
@@ -147,6 +148,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             if not frozen:
                 self._place(target, canary, object_lock=before["object_lock"])
                 self._deny_changes(target)
+            suspended = self._lifecycle(target).suspend()
             version, controls = canary.look()
         if frozen_by_another(self._policy(target), sid_of(self.run)):
             controls = controls or CONTROLLED
@@ -157,7 +159,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         return self.done(
             target,
             state,
-            changed=bool(free) or not frozen,
+            changed=bool(free) or suspended or not frozen,
             sid=sid_of(self.run),
             object_lock=before["object_lock"],
             freeze="legal hold and bucket policy" if before["object_lock"] else "bucket policy",
@@ -184,6 +186,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
                 f"frozen by {how}; changes {'' if denied else 'NOT '}denied by the bucket policy",
                 holds=denied,
             ),
+            self._lifecycle(target).finding(),
             self._unchanged(target, change, REHASH_LIMIT),
         )
 
@@ -201,13 +204,15 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         if change.after["object_lock"]:
             each_of(partial(self._hold, target, status="OFF"), ours)
         with translated(target.ref):
+            resumed = self._lifecycle(target).restore()
             lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
             left = self._canary(target).remove(object_lock=change.after["object_lock"])
         still = [each["key"] for each in each_of(partial(self._look, target), ours) if each["held"]]
-        as_before = lifted and not still
+        as_before = lifted and resumed and not still
+        what = "holds, policy and lifecycle rules"
         return found(
             Method.CONFIGURATION,
-            "holds and policy are as before" if as_before else "holds or policy differ from before",
+            f"{what} are as before" if as_before else f"{what} are not all as before",
             holds=as_before,
             still_held=still,
             canary_left_under_default_retention=left,
@@ -245,6 +250,11 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
 
     def _s3(self) -> S3Client:
         return self.access.client("s3")
+
+    def _lifecycle(self, target: Target) -> Lifecycle:
+        keys = tuple(split_s3_arn(each)[1] for each in self._refs(target, S3Object))
+        folders = tuple(split_s3_arn(each)[1] for each in self._refs(target, S3Prefix))
+        return Lifecycle(self._s3, _bucket(target), sid_of(self.run), keys, folders)
 
     def _canary(self, target: Target) -> Canary:
         return Canary(self._s3, _bucket(target), f"{_OURS}/{sid_of(self.run)}")

@@ -1,4 +1,8 @@
-"""Freeze agent memory in DynamoDB: no write, no deletion, every earlier second restorable."""
+"""Freeze agent memory in DynamoDB: no write, no deletion, every earlier second restorable.
+
+DynamoDB's own deletions, by time to live, are no API calls: a resource policy does not bind them, so that is
+switched off. It can be changed about once an hour (DynamoDB API reference, UpdateTimeToLive).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ from providers.aws.session import AwsMeasure
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-# DynamoDB developer guide, "Supported APIs for resource-based policies"; TTL deletes are DynamoDB's own.
+# DynamoDB developer guide, "Supported APIs for resource-based policies".
 _WRITES = (
     "dynamodb:BatchWriteItem",
     "dynamodb:DeleteItem",
@@ -53,18 +57,26 @@ _SETTINGS = (
 _NEVER = "attribute_exists(#k) AND attribute_not_exists(#k)"
 _ALLOWED = frozenset({"ConditionalCheckFailedException"})
 _ABSENT = "PolicyNotFoundException"
+_TTL_ON = frozenset({"ENABLED", "ENABLING"})
+_REFUSED_CHANGE = "ValidationException"  # a change of TTL while an earlier one is processed
 
 
 class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name="freeze-memory-table"):
-    """Deny every write to the table, switch on deletion protection and point-in-time recovery."""
+    """Deny every write to the table, protect it from deletion, keep every second, and stop its time to live.
+
+    DynamoDB takes one change of time to live an hour: a release within the hour restores it when it is asked
+    for again. Replicas in other regions are not frozen: the step says so, and does not hold.
+    """
 
     permissions = (
         *on_target(
             "dynamodb:DescribeTable",
             "dynamodb:DescribeContinuousBackups",
+            "dynamodb:DescribeTimeToLive",
             "dynamodb:GetResourcePolicy",
             "dynamodb:UpdateTable",
             "dynamodb:UpdateContinuousBackups",
+            "dynamodb:UpdateTimeToLive",
             "dynamodb:PutResourcePolicy",
             "dynamodb:DeleteResourcePolicy",
             "dynamodb:PutItem",
@@ -79,7 +91,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         return targets_of(workload, of_kind(workload.stores, DynamoDbTable))
 
     def snapshot(self, target: Target) -> JsonObject:
-        """Read protection, recovery and policy."""
+        """Read protection, recovery, time to live, replicas and policy."""
         with translated(target.ref):
             table = self._client().describe_table(TableName=_name(target))["Table"]
             recovery = self._recovery(target)
@@ -87,8 +99,10 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
             "deletion_protection": bool(table.get("DeletionProtectionEnabled", False)),
             "recovery": recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
             "recovery_days": recovery.get("RecoveryPeriodInDays"),
+            "ttl": self._ttl(target),
             "policy": self._policy(target)[0],
             "key": _key_of(table),
+            "control": {"listed_only": _unfrozen(table, target)},
         }
 
     def apply(self, target: Target, state: State) -> Change:
@@ -104,7 +118,8 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
                 self._set_recovery(target, enabled=True, days=None)
             if not now["deletion_protection"]:
                 self._protect(target, enabled=True)
-        changed = not (frozen and now["recovery"] and now["deletion_protection"])
+            stopped = bool(now["ttl"]) and self._set_ttl(target, now["ttl"], enabled=False)
+        changed = stopped or not (frozen and now["recovery"] and now["deletion_protection"])
         return self.done(target, state, changed=changed, sid=sid_of(self.run))
 
     def verify(self, target: Target, change: Change) -> tuple[Finding, ...]:
@@ -121,6 +136,14 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
                 f"{settings}, writes {'' if denied else 'NOT '}denied by the resource policy",
                 holds=denied and now["deletion_protection"] and now["recovery"],
             ),
+            found(
+                Method.CONFIGURATION,
+                f"time to live still deletes, by {now['ttl']}"
+                if now["ttl"]
+                else "time to live deletes nothing",
+                holds=not now["ttl"],
+            ),
+            *(found(Method.CONFIGURATION, gap, holds=False) for gap in now["control"]["listed_only"]),
         )
 
     def revert(self, change: Change) -> Finding:
@@ -133,7 +156,16 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
                 self._protect(target, enabled=before["deletion_protection"])
             if now["recovery"] != before["recovery"]:
                 self._set_recovery(target, enabled=before["recovery"], days=before["recovery_days"])
-        return restored(self.snapshot(target), before, policy_restored=lifted)
+            early = (
+                bool(before.get("ttl"))
+                and not now["ttl"]
+                and not self._set_ttl(target, before["ttl"], enabled=True)
+            )
+        finding = restored(self.snapshot(target), before, policy_restored=lifted)
+        if not early:
+            return finding
+        told = f"{finding.observed}: DynamoDB takes one change an hour, release again after it"
+        return finding.model_copy(update={"observed": told})
 
     def _deny_writes(self, target: Target, *, proved: bool) -> None:
         with exclusive(target.ref):
@@ -198,6 +230,24 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
             TableName=_name(target), PointInTimeRecoverySpecification=specification
         )
 
+    def _ttl(self, target: Target) -> str:
+        """The attribute by which items expire, empty where they do not."""
+        answer = self._client().describe_time_to_live(TableName=_name(target))["TimeToLiveDescription"]
+        return answer.get("AttributeName", "") if answer.get("TimeToLiveStatus") in _TTL_ON else ""
+
+    def _set_ttl(self, target: Target, attribute: str, *, enabled: bool) -> bool:
+        """Whether DynamoDB took the change; where it did not, proof and release see that in the table."""
+        try:
+            self._client().update_time_to_live(
+                TableName=_name(target),
+                TimeToLiveSpecification={"Enabled": enabled, "AttributeName": attribute},
+            )
+        except ClientError as error:
+            if error_code(error) == _REFUSED_CHANGE:
+                return False
+            raise
+        return True
+
     def _protect(self, target: Target, *, enabled: bool) -> None:
         self._client().update_table(TableName=_name(target), DeletionProtectionEnabled=enabled)
 
@@ -244,6 +294,13 @@ def _key_of(table: Any) -> JsonObject:
         each["AttributeName"]: {types[each["AttributeName"]]: values[types[each["AttributeName"]]]}
         for each in table["KeySchema"]
     }
+
+
+def _unfrozen(table: Any, target: Target) -> list[str]:
+    """What the freeze leaves out: the other regions of a global table (DynamoDB API reference, Replicas)."""
+    others = sorted({each["RegionName"] for each in table.get("Replicas", ())} - {target.region})
+    named = ", ".join(others)
+    return [f"the replicas in {named} are not frozen: writing there is not refused"] if others else []
 
 
 def _on(value: object) -> str:
