@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NOTE_LIMIT = 512  # Security Hub API reference, NoteUpdate
 _UPDATED_BY = "firebreak"
+_NO_GRAPH = "the account administers no Detective graph: Detective is not enabled, or another account investigates for it"
 
 
 class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="open-investigation"):
@@ -40,7 +41,10 @@ class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTUR
         return targets_of(workload, of_kind(workload.evidence_sources, Detective))
 
     def snapshot(self, target: Target) -> JsonObject:
-        """Find the behaviour graph; empty where Detective is not enabled."""
+        """Find the behaviour graph that this account administers; empty where there is none.
+
+        A member account is told of no graph (Detective API reference, ListGraphs).
+        """
         with translated("Detective"):
             graphs = self._client().list_graphs().get("GraphList", [])
         return {"graph": graphs[0]["Arn"] if graphs else ""}
@@ -49,9 +53,7 @@ class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTUR
         """Start one investigation for each identity that has none in this window."""
         graph = state.values["graph"]
         if not graph:
-            return self.done(
-                target, state, changed=False, investigations={}, skipped="Detective is not enabled"
-            )
+            return self.done(target, state, changed=False, investigations={}, skipped=_NO_GRAPH)
         started = self._started(graph)
         missing = [each for each in self._entities() if each not in started]
         for entity in missing:
@@ -101,19 +103,22 @@ class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTUR
 
     def _started(self, graph: str) -> dict[str, str]:
         """Investigations begun since the trigger: an earlier attempt's."""
-        with translated(graph):
-            answer = self._client().list_investigations(
-                GraphArn=graph,
-                FilterCriteria={
-                    "CreatedTime": {"StartInclusive": self.run.triggered_at, "EndInclusive": now()}
-                },
-            )
-        wanted = set(self._entities())
-        return {
-            each["EntityArn"]: each["InvestigationId"]
-            for each in answer.get("InvestigationDetails", [])
-            if each["EntityArn"] in wanted
+        request: dict[str, Any] = {
+            "GraphArn": graph,
+            "FilterCriteria": {
+                "CreatedTime": {"StartInclusive": self.run.triggered_at, "EndInclusive": now()}
+            },
         }
+        wanted, started = set(self._entities()), dict[str, str]()
+        while True:  # the SDK has no paginator for it
+            with translated(graph):
+                answer = self._client().list_investigations(**request)
+            for each in answer.get("InvestigationDetails", []):
+                if each["EntityArn"] in wanted:
+                    started[each["EntityArn"]] = each["InvestigationId"]
+            if not answer.get("NextToken"):
+                return started
+            request["NextToken"] = answer["NextToken"]
 
 
 class UpdateSecurityFinding(

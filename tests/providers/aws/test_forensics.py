@@ -376,7 +376,7 @@ def test_an_investigation_is_skipped_with_a_reason(world: Any) -> None:
     change = step.apply()
     assert not change.changed
     (finding,) = step.verify(change)
-    assert finding.observed == "skipped: Detective is not enabled"
+    assert finding.observed.startswith("skipped: the account administers no Detective graph")
     assert finding.detail["skipped"] is True
 
 
@@ -395,6 +395,29 @@ def test_an_investigation_is_opened_once(world: Any, fresh: Any) -> None:
     assert holds(step.verify(change))
     again = step.apply()
     assert not again.changed
+    assert again.after["investigations"] == change.after["investigations"]
+
+
+def test_an_investigation_far_down_the_list_is_found_again(world: Any, fresh: Any) -> None:
+    """Others were opened before it, more than fit into one answer."""
+    graph = world.sandbox.request("POST", "/detective", {"account": ACCOUNT})["graph_arn"]
+    detective = world.admin("detective")
+    for number in range(100):
+        detective.start_investigation(
+            GraphArn=graph,
+            EntityArn=f"arn:aws:iam::{ACCOUNT}:user/other-{number}",
+            ScopeStartTime=now(),
+            ScopeEndTime=now(),
+        )
+    step = Step(
+        world,
+        "aws.open-investigation",
+        identities=(IamUser(kind="iam-user", ref=f"arn:aws:iam::{ACCOUNT}:user/{fresh('suspect')}"),),
+        evidence_sources=(Detective(kind="detective", ref="account"),),
+    )
+    change = step.apply()
+    again = step.apply()
+    assert (change.changed, again.changed) == (True, False)
     assert again.after["investigations"] == change.after["investigations"]
 
 

@@ -14,6 +14,7 @@ from drills.sandbox.aws.state import DEFAULT_REGION, on_reset
 from drills.sandbox.aws.stubs import StubError, StubRequest, stub
 
 SERVICE = "detective"
+PAGE = 100  # Detective API reference, ListInvestigations, MaxResults
 # Real investigations take minutes; a sandbox one is seen running once and then done.
 RUNNING_SECONDS = 0.5
 Json = dict[str, Any]
@@ -126,11 +127,15 @@ def get_investigation(request: StubRequest) -> Json:
 
 @stub(SERVICE, "ListInvestigations", resource=_graph_resource)
 def list_investigations(request: StubRequest) -> Json:
-    """List the investigations of a graph."""
+    """List the investigations of a graph, a page at a time."""
     wanted = (request.params.get("FilterCriteria") or {}).get("EntityArn", {}).get("Value")
     found = _graph(request).investigations.values()
     chosen = [item.summary() for item in found if wanted in (None, item.entity_arn)]
-    return {"InvestigationDetails": chosen}
+    start, size = int(request.params.get("NextToken") or 0), int(request.params.get("MaxResults") or PAGE)
+    answer: Json = {"InvestigationDetails": chosen[start : start + size]}
+    if len(chosen) > start + size:
+        answer["NextToken"] = str(start + size)
+    return answer
 
 
 @stub(SERVICE, "UpdateInvestigationState", resource=_graph_resource)
