@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NOTE_LIMIT = 512  # Security Hub API reference, NoteUpdate
 _UPDATED_BY = "firebreak"
-_NO_GRAPH = "the account administers no Detective graph: Detective is not enabled, or another account investigates for it"
+_NO_GRAPH = "the account administers no Detective graph: it is not enabled, or another account has it"
 
 
 class OpenInvestigation(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE, name="open-investigation"):
