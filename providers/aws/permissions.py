@@ -17,7 +17,7 @@ from providers.aws import keys
 from providers.aws.answers import translated
 from providers.aws.discovery import DISCOVERY_ACTIONS
 from providers.aws.documents import compact
-from providers.aws.session import AwsAccess, AwsMeasure
+from providers.aws.session import AwsAccess, AwsMeasure, partition
 
 if TYPE_CHECKING:
     from types_boto3_iam.type_defs import ContextEntryTypeDef, EvaluationResultTypeDef
@@ -269,6 +269,12 @@ def _discovery() -> Grants:
     return {action: set(EVERYWHERE) for action in DISCOVERY_ACTIONS}
 
 
+def _partition_of(access: dict[str, str]) -> str:
+    """Where the evidence account lies, as its role says, or its region."""
+    role = access.get("role_arn", "")
+    return role.split(":")[1] if role else partition(access.get("region", ""))
+
+
 def _evidence(settings: Settings) -> Grants:
     """What the evidence role does with its store and keys."""
     # Imported when asked: they open the store's own clients, which a plan never needs.
@@ -278,11 +284,12 @@ def _evidence(settings: Settings) -> Grants:
 
     evidence, needed = settings.evidence_of(Cloud.AWS), defaultdict[str, set[str]](set)
     place = evidence.store.removeprefix("s3://").strip("/")
+    s3 = f"arn:{_partition_of(evidence.access)}:s3:::"
     signing = [each for each in (evidence.signing_key, evidence.drill_signing_key) if each.startswith(KMS)]
     sealing = [evidence.seal_key] if evidence.seal_key.startswith(KMS) else []
     wanted = (
-        (STORE_ACTIONS, [f"arn:aws:s3:::{place.split('/')[0]}"] if place else []),
-        (OBJECT_ACTIONS, [f"arn:aws:s3:::{place}/*"] if place else []),
+        (STORE_ACTIONS, [f"{s3}{place.split('/')[0]}"] if place else []),
+        (OBJECT_ACTIONS, [f"{s3}{place}/*"] if place else []),
         (SIGN_ACTIONS, signing),
         (SEAL_ACTIONS, sealing),
     )

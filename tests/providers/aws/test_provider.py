@@ -15,6 +15,7 @@ from firebreak.errors import PermanentCloudError
 from firebreak.inventory import load
 from firebreak.measure import Measure, Scope, measures
 from firebreak.model import Cloud, JsonObject, Phase, Workload
+from firebreak.settings import Settings
 from providers.aws import PROVIDER
 from providers.aws.documents import compact
 from providers.aws.permissions import POLICY_LIMIT, pack, principal_of, responder_arns
@@ -261,6 +262,25 @@ def test_documents_stay_below_iams_limit() -> None:
     assert len(packed) > 1
     assert all(len(compact(each)) <= POLICY_LIMIT for each in packed)
     assert sum(len(each["Statement"]) for each in packed) == 200
+
+
+@pytest.mark.parametrize(
+    ("access", "partition"),
+    [
+        (
+            {"role_arn": "arn:aws-us-gov:iam::333333333333:role/keeper", "region": "us-gov-west-1"},
+            "aws-us-gov",
+        ),
+        ({"region": "cn-north-1"}, "aws-cn"),
+        ({}, "aws"),
+    ],
+)
+def test_the_evidence_policy_names_the_stores_partition(access: dict[str, str], partition: str) -> None:
+    store = {"store": "s3://evidence/firebreak", "access": access}
+    policies = PROVIDER.policies([], [], Settings.model_validate({"evidence": store}))
+    evidence = allowed(policies["evidence"]["policies"])
+    assert evidence["s3:PutObject"] == [f"arn:{partition}:s3:::evidence/firebreak/*"]
+    assert evidence["s3:ListBucket"] == [f"arn:{partition}:s3:::evidence"]
 
 
 def test_own_principals_cover_all_three_roles(world: Any, sample: Workload) -> None:
