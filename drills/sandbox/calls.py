@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
-from drills.sandbox.control import ControlRequest, Route
+from drills.sandbox.control import ControlError, ControlRequest, Route
 
+KEPT_CALLS = 100_000
+"""As many of the newest calls are kept: of some fifty containments, in about 200 MB."""
+_GONE = 410
 _MAX_TEXT = 2048
 
 
@@ -32,19 +37,25 @@ RecordedT = TypeVar("RecordedT", bound=Recorded)
 FactsT = TypeVar("FactsT")
 
 
-class Recorder(Generic[RecordedT, FactsT]):
-    """Keep the calls in the order they were answered."""
+class DroppedError(LookupError):
+    """Calls were asked for that are not kept any more."""
 
-    def __init__(self) -> None:
-        """Start with no calls."""
+
+class Recorder(Generic[RecordedT, FactsT]):
+    """Keep the newest calls in the order they were answered."""
+
+    def __init__(self, kept: int = KEPT_CALLS) -> None:
+        """Start with no calls; keep that many."""
         self._lock = threading.Lock()
         self._listeners: list[Callable[[RecordedT, FactsT], None]] = []
-        self._calls: list[RecordedT] = []
+        self._calls: deque[RecordedT] = deque(maxlen=kept)
+        self._count = 0
 
     def add(self, facts: FactsT, record: Callable[[int], RecordedT]) -> None:
         """Append what `record` makes of a call and its number, and tell the listeners."""
         with self._lock:
-            recorded = record(len(self._calls) + 1)
+            self._count += 1
+            recorded = record(self._count)
             self._calls.append(recorded)
         for listener in self._listeners:
             listener(recorded, facts)
@@ -54,23 +65,30 @@ class Recorder(Generic[RecordedT, FactsT]):
         self._listeners.append(listener)
         return listener
 
-    def since(self, seq: int) -> list[RecordedT]:
-        """Return the calls after the given sequence number."""
+    def since(self, seq: int | None = None) -> list[RecordedT]:
+        """Return the calls after a number, or all kept ones; raises DroppedError where some are gone."""
         with self._lock:
-            return self._calls[seq:]
+            dropped = self._count - len(self._calls)
+            if seq is not None and seq < dropped:
+                raise DroppedError(f"calls {seq + 1} to {dropped} are not kept any more")
+            return list(islice(self._calls, max(0, (seq or 0) - dropped), None))
 
     def clear(self) -> None:
         """Forget all calls."""
         with self._lock:
             self._calls.clear()
+            self._count = 0
 
     def serve(self, route: Route, principal_of: Callable[[RecordedT], str]) -> None:
         """List the recorded calls on the control API: those of one principal, or only the mutating ones."""
 
         @route("GET", "/calls")
         def list_calls(request: ControlRequest) -> dict[str, Any]:
-            since = int(request.query.get("since", "0"))
-            calls = self.since(since)
+            since = int(request.query["since"]) if "since" in request.query else None
+            try:
+                calls = self.since(since)
+            except DroppedError as error:
+                raise ControlError(str(error), _GONE) from error
             principal = request.query.get("principal", "")
             only_mutating = request.query.get("mutating") == "1"
             chosen: list[Any] = [
@@ -78,7 +96,10 @@ class Recorder(Generic[RecordedT, FactsT]):
                 for call in calls
                 if principal in principal_of(call) and (call.mutating or not only_mutating)
             ]
-            return {"calls": [asdict(call) for call in chosen], "next": calls[-1].seq if calls else since}
+            return {
+                "calls": [asdict(call) for call in chosen],
+                "next": calls[-1].seq if calls else since or 0,
+            }
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,13 @@ class ControlClient:
         """Disarm all faults."""
         self.request("DELETE", "/faults")
 
-    def calls(self, since: int = 0, *, mutating: bool = False, principal: str = "") -> Calls:
-        """Return the calls after a sequence number."""
-        query: dict[str, str | int] = {"since": since, "principal": principal, "mutating": int(mutating)}
+    def calls(self, since: int | None = None, *, mutating: bool = False, principal: str = "") -> Calls:
+        """Return the calls after a sequence number, or all that are kept (drills/sandbox/calls.py).
+
+        Raises SandboxError when some of those after the number are not kept any more.
+        """
+        query: dict[str, str | int] = {"principal": principal, "mutating": int(mutating)}
+        query |= {} if since is None else {"since": since}
         answer = self.request("GET", f"/calls?{urlencode(query)}")
         return Calls(answer["calls"], answer["next"])
 
