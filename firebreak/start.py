@@ -247,12 +247,25 @@ async def release(
             f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
         )
     handle = await containment(client, incident_id)
+    closed = (await handle.describe()).status
+    if closed not in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
+        raise GuardError(
+            f"the containment never came to its end: it was {(closed.name if closed else 'lost').lower()}",
+            resource=incident_id,
+            remedy=AGAIN,
+        )
     document = await status(handle)
     if not document.finished:
         raise GuardError(
             "the containment is still running", resource=incident_id, remedy="wait for its end, or stop it"
         )
     ended = await handle.result()
+    if ended.sealed is None and any(phase.started_at for phase in document.phases):
+        raise GuardError(
+            "the evidence was never sealed, so nothing on record says what to release",
+            resource=incident_id,
+            remedy=AGAIN,
+        )
     if ended.sealed is None:
         raise GuardError(
             f"there is nothing to release: the run ended {ended.verdict} without changes on record",
@@ -271,13 +284,6 @@ async def release(
         task_queue=cloud_queue(settings, document.cloud),
         alerts=alert_refs(document.triggers),
     )
-    closed = (await handle.describe()).status
-    if closed not in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
-        raise GuardError(
-            f"the containment never came to its end: it was {(closed.name if closed else 'lost').lower()}",
-            resource=incident_id,
-            remedy=AGAIN,
-        )
     started = await client.start_workflow(
         Release.run,
         request,

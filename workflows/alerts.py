@@ -28,15 +28,17 @@ class Alerts:
     def __init__(self, facts: RunFacts, calls: Calls) -> None:
         self.facts = facts
         self.calls = calls
+        self.late: list[Trigger] = []
+        """Those that came when the run was decided already."""
         self.storing: dict[int, asyncio.Task[tuple[Stored, ...]]] = {}
 
-    def record(self, trigger: Trigger) -> None:
+    def record(self, trigger: Trigger, *, late: bool = False) -> None:
         """Keep an alert, or count it where there are many; one that weighs differently is always kept."""
         if trigger.received and any(trigger.received == each.received for each in self.facts.alerts):
             return  # a delivery that was handed over twice
-        if len(self.facts.alerts) < KEPT_ALERTS or _weight(trigger) not in map(_weight, self.facts.alerts):
-            self.facts.alerts.append(trigger)
-        else:
+        if late:
+            _kept(self.late, trigger)
+        if not _kept(self.facts.alerts, trigger):
             self.facts.further_alerts += 1
 
     def clearing(self, plan: Plan) -> Callable[[], bool]:
@@ -66,6 +68,13 @@ class Alerts:
                 f"raw alert {number} is only in {received.delivery}, not in the evidence: {message(error)}"
             )
             return ()
+
+
+def _kept(alerts: list[Trigger], trigger: Trigger) -> bool:
+    if len(alerts) >= KEPT_ALERTS and _weight(trigger) in map(_weight, alerts):
+        return False
+    alerts.append(trigger)
+    return True
 
 
 def _weight(trigger: Trigger) -> tuple[bool, str]:

@@ -46,6 +46,12 @@ from workflows.sentry import Watch
 CANCEL_STOPS = "a cancel is a stop: what is in force is judged and sealed"
 """The patch of 0.2; before, a cancelled run ended at once, without a package."""
 
+SEALED_AGAIN = "a package that could not be sealed is asked about"
+"""The patch of 0.2; before, the run ended unsealed."""
+
+NOTHING_CAPTURED = "a run that is stopped before its first change captures nothing"
+"""The patch of 0.2."""
+
 LOST = (
     "the containment closed without an end: it failed or was terminated. What is in force stays, nothing is "
     "sealed. Contain the workload again: what is in place is found so, and that run can be released"
@@ -81,6 +87,8 @@ class Containment(Approvable):
         self.decisions = Decisions(self.facts, request.trigger, self.oncall)
         self.watch = Watch()
         self.attempt = 0
+        self.sealings = 0
+        self.next_incident = ""
 
     @workflow.run
     async def run(self, request: ContainmentInput) -> Ended:
@@ -106,7 +114,7 @@ class Containment(Approvable):
         self.oncall.end()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self.oncall.deliver_last()
-        await self.watch.relieve(lambda: ())
+        await self.watch.relieve(self._following)
         return ended
 
     @workflow.query
@@ -117,7 +125,8 @@ class Containment(Approvable):
     @workflow.signal
     def record_alert(self, trigger: Trigger) -> None:
         """Keep an alert for this workload: the one that started the run, or one that joins it."""
-        self.alerts.record(trigger)
+        decided = self.decisions.closing or self.facts.verdict is not Verdict.PENDING
+        self.alerts.record(trigger, late=decided and trigger != self.request.trigger)
 
     @workflow.update
     def retry(self, decision: Decision) -> Decision:
@@ -144,12 +153,17 @@ class Containment(Approvable):
         check_kind(decision, "proceed")
         self.decisions.check_awaited("decision", decision)
         if self.facts.awaiting is not None and self.facts.awaiting.phase is None:
-            raise refused("nothing was changed yet, so there is nothing to proceed with: retry or stop")
+            raise refused(f"{self._nothing_to_accept()}: retry or stop")
 
     @stop.validator
     def _may_stop(self, decision: Decision) -> None:
         check_kind(decision, "stop")
         self.decisions.check_stop(decision)
+
+    def _nothing_to_accept(self) -> str:
+        if self.facts.verdict is Verdict.PENDING:
+            return "nothing was changed yet, so there is nothing to proceed with"
+        return "without its sealed evidence nothing counts as contained, and nothing can be released"
 
     async def _contain(self) -> Ended:
         plan = await self._planned()
@@ -160,7 +174,8 @@ class Containment(Approvable):
             self.facts.verdict = Verdict.REJECTED
             return await self._sealed(plan)
         if await self._marked(plan):
-            self._preserve(plan)
+            if not (self.decisions.stop_requested and workflow.patched(NOTHING_CAPTURED)):
+                self._preserve(plan)
             await self._phases(plan)
         self._judge()
         return await self._sealed(plan)
@@ -318,9 +333,11 @@ class Containment(Approvable):
                     await self._gate(plan, phase)
 
     def _judge(self) -> None:
-        self.facts.verdict = run_verdict(facts.verdict for facts in self.facts.phases.values())
-        if self.facts.verdict is Verdict.CONTAINED:
-            self.facts.contained_at = workflow.now()
+        self._conclude(run_verdict(facts.verdict for facts in self.facts.phases.values()))
+
+    def _conclude(self, verdict: Verdict) -> None:
+        self.facts.verdict = verdict
+        self.facts.contained_at = workflow.now() if verdict is Verdict.CONTAINED else None
 
     async def _chain(self, plan: Plan, phase: Phase) -> None:
         """Seal the phase's new findings into the custody chain before the next phase begins.
@@ -337,22 +354,51 @@ class Containment(Approvable):
             self.oncall.page("warning", self.facts.warnings[-1])
 
     async def _sealed(self, plan: Plan) -> Ended:
-        """Seal the evidence package; without it nothing counts as contained."""
+        """Seal the evidence package, again where a person says so; without it nothing counts as contained."""
+        judged = self.facts.verdict
+        while True:
+            try:
+                sealed = await self._package(plan)
+            except ActivityError as error:
+                if not await self._sealing_failed(judged, error):
+                    return self._end()
+                self._conclude(judged)
+                continue
+            self.facts.evidence = sealed.evidence
+            return self._end(sealed)
+
+    async def _package(self, plan: Plan) -> Sealed:
         preserved = tuple(stored for stored in await asyncio.gather(*self.preserving) if stored)
         alerts = await self.alerts.kept(plan)
-        try:
-            await self.custody.seal(plan, self.facts, "end", (), SEALING)
-            gathered = Gathered(preserved, tuple(self.custody.segments), alerts)
-            sealed = await self.calls.package(plan, self.facts, list(self.outcomes.values()), gathered)
-        except ActivityError as error:
-            self.facts.warnings.append(f"the evidence package could not be sealed: {message(error)}")
-            self.oncall.page("breach", self.facts.warnings[-1])
-            if self.facts.verdict is Verdict.CONTAINED:
-                self.facts.verdict = Verdict.PARTIALLY_CONTAINED
-                self.facts.contained_at = None
-            return self._end()
-        self.facts.evidence = sealed.evidence
-        return self._end(sealed)
+        self.sealings += 1
+        part = "end" if self.sealings == 1 else f"end-{self.sealings}"
+        await self.custody.seal(plan, self.facts, part, (), SEALING)
+        gathered = Gathered(preserved, tuple(self.custody.segments), alerts)
+        return await self.calls.package(plan, self.facts, list(self.outcomes.values()), gathered)
+
+    async def _sealing_failed(self, judged: Verdict, error: ActivityError) -> bool:
+        """Whether to seal again; an alert that came late to an uncontained run does not wait for that."""
+        why = f"the evidence package could not be sealed: {message(error)}"
+        self.facts.warnings.append(why)
+        self.oncall.page("breach", why)
+        if judged is Verdict.CONTAINED:
+            self._conclude(Verdict.PARTIALLY_CONTAINED)
+        if judged is Verdict.REJECTED or not workflow.patched(SEALED_AGAIN):
+            return False  # nothing was changed, so nothing is lost
+        self.oncall.overdue()
+        return await self.decisions.resealed(
+            why, unless=lambda: judged is not Verdict.CONTAINED and bool(self.alerts.late)
+        )
+
+    def _following(self) -> tuple[ContainmentInput, ...]:
+        """What is contained next: alerts that came when this run was decided, and had not contained."""
+        if self.facts.verdict is Verdict.CONTAINED or not self.alerts.late:
+            return ()
+        if not self.next_incident:
+            self.next_incident = f"INC-{workflow.now():%Y%m%d-%H%M%S}-{workflow.uuid4().hex[:6]}"
+            self.facts.notes.append(f"an alert came after the decision: {self.next_incident} follows")
+        update = {"incident_id": self.next_incident}
+        return tuple(self.request.model_copy(update={**update, "trigger": each}) for each in self.alerts.late)
 
     def _end(self, sealed: Sealed | None = None) -> Ended:
         self.facts.ended_at = workflow.now()

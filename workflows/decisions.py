@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from firebreak.model import Consent, Phase
+    from firebreak.model import Consent, Phase, Verdict
     from firebreak.people import same_person
     from firebreak.record import Awaiting, Decision, Question, RunFacts, Trigger, answered_once
 
@@ -72,12 +72,14 @@ class Decisions:
         self._check_question(decision)
 
     def check_stop(self, decision: Decision) -> None:
-        """A run can be stopped between its consent and its end."""
+        """A run can be stopped between its consent and its verdict, and where it asks after that."""
         if self.facts.ended_at is not None:
             raise refused("the run has already ended")
         self._check_question(decision)
         if self.facts.awaiting is not None and self.facts.awaiting.kind == "approval":
             raise refused("the run waits for approval: reject it instead")
+        if self.facts.awaiting is None and self.facts.verdict is not Verdict.PENDING:
+            raise refused(f"the run is decided already: {self.facts.verdict}")
 
     def _check_question(self, decision: Decision) -> None:
         """What answers one question answers no other, and answers once."""
@@ -122,6 +124,13 @@ class Decisions:
             return False
         decision = await self.decide(None, reason)
         return decision.kind == "retry"
+
+    async def resealed(self, reason: str, unless: Callable[[], bool]) -> bool:
+        """Whether a person wants to seal again, before something else goes first."""
+        self._await("decision", None, reason)
+        await workflow.wait_condition(lambda: self.latest is not None or unless())
+        self.facts.awaiting = None
+        return self.latest is not None and self.latest.kind == "retry"
 
     def _await(self, kind: str, phase: Phase | None, reason: str, until: datetime | None = None) -> None:
         self.latest = None

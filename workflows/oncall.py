@@ -21,6 +21,9 @@ from workflows.options import PAGING, RETRY
 WARNINGS_AT = (0.5, 0.8)
 """Fractions of the 15 minutes at which the on-call is warned."""
 
+MINUTES = CONTAINMENT_TARGET.seconds // 60
+BREACH = f"not contained within {MINUTES} minutes; the run goes on"
+
 NEWS = "pages at the start, at each gate and for each decision"
 """The patch of 0.2; histories of 0.1 page only where people have to act, and at the end."""
 
@@ -111,12 +114,17 @@ class OnCall:
 
     async def watch_clock(self) -> None:
         """Warn at half and at four fifths of the time, and record the breach; the run goes on."""
-        minutes = CONTAINMENT_TARGET.seconds // 60
         for fraction in WARNINGS_AT:
             await self._sleep_until(self.facts.triggered_at + CONTAINMENT_TARGET * fraction)
-            self._warn("warning", f"{fraction:.0%} of the {minutes} minutes have passed")
+            self._warn("warning", f"{fraction:.0%} of the {MINUTES} minutes have passed")
         await self._sleep_until(self.facts.triggered_at + CONTAINMENT_TARGET)
-        self._warn("breach", f"not contained within {minutes} minutes; the run goes on")
+        self._warn("breach", BREACH)
+
+    def overdue(self) -> None:
+        """Record the breach where the time ran out while the run still counted as contained."""
+        late = workflow.now() >= self.facts.triggered_at + CONTAINMENT_TARGET
+        if late and BREACH not in self.facts.warnings:
+            self._warn("breach", BREACH)
 
     async def _sleep_until(self, moment: datetime) -> None:
         wait = (moment - workflow.now()).total_seconds()

@@ -70,6 +70,7 @@ class Script:
     newer_worker: bool = False
     """Every plan and outcome has fields that this version does not know."""
     notifier: Literal["alive", "dead", "silent"] = "alive"
+    package_held: asyncio.Event | None = None
     planning_held: asyncio.Event | None = None
     release_refusals: tuple[str, ...] = ()
 

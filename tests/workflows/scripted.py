@@ -224,6 +224,7 @@ class ScriptedActivities:
     async def package(self, request: PackageInput) -> Sealed:
         run = self.of(request.run.incident_id)
         async with self._recorded(run, Event("package", "began")):
+            await _held(run.script.package_held)
             run.next_error("package", run.script.package_errors)
             run.packages.append(request)
             return _sealed(request.run.incident_id, run.head)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+)
 
 from firebreak import start
-from firebreak.errors import GuardError
-from firebreak.model import Consent, Verdict
+from firebreak.errors import EvidenceError, GuardError
+from firebreak.model import Consent, Mode, Verdict
+from firebreak.record import Ended, RunStatus
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Played, Stage, until
 
@@ -109,3 +115,99 @@ async def test_a_field_of_a_newer_worker_does_not_end_a_run(stage: Stage) -> Non
     run = await stage.play(Script(standard(), newer_worker=True))
     document = await run.ended()
     assert document.verdict is Verdict.CONTAINED
+
+
+async def joined(run: Played, incident_id: str, script: Script) -> start.Started:
+    """A confirmed alert for the workload of a run."""
+    run.stage.acting.expect(incident_id, script)
+    alert = await run.stage.trigger(source="guardduty", confirmed=True)
+    return await start.contain(
+        run.stage.client, run.stage.settings, run.workload, alert, incident_id=incident_id, mode=Mode.LIVE
+    )
+
+
+async def next_of(run: Played) -> RunStatus:
+    """The document of the run that followed, at its end."""
+    first = (await run.handle.describe()).run_id
+    newest = run.stage.client.get_workflow_handle(run.handle.id, result_type=Ended)
+    await until(newest.describe, lambda d: d.run_id != first)
+    await newest.result()
+    return await start.status(newest)
+
+
+@pytest.mark.parametrize("ending", ["reject", "stop", "refused"])
+async def test_an_alert_that_comes_when_a_run_is_decided_is_contained_by_the_next(
+    stage: Stage, ending: str
+) -> None:
+    consent = Consent(mode="auto_if_confirmed") if ending == "reject" else Consent()
+    acts = standard(act("lock-objects", 3, then="permanent")) if ending == "stop" else standard()
+    refusals = ("a protected principal",) if ending == "refused" else ()
+    held = asyncio.Event()
+    script = Script(acts, consent=consent, refusals=refusals, package_held=held, notifier="silent")
+    run = await stage.play(script)
+    if ending != "refused":
+        await run.asked()
+        await run.decide(ending)
+    await run.until(lambda d: d.verdict is not Verdict.PENDING)
+    first = stage.client.get_workflow_handle(
+        run.handle.id, run_id=(await run.handle.describe()).run_id, result_type=Ended
+    )
+    stage.acting.otherwise = lambda: Script(standard())
+    assert (await joined(run, "INC-strong", Script(standard()))).joined
+    held.set()
+    after = await next_of(run)
+    assert after.verdict is Verdict.CONTAINED
+    assert after.incident_id not in {run.incident_id, "INC-strong"}
+    assert [each.source for each in after.triggers] == ["guardduty"]
+    before = await start.status(first)
+    assert before.verdict is not Verdict.CONTAINED
+    assert f"an alert came after the decision: {after.incident_id} follows" in before.notes
+    assert (await first.result()).incident_id == run.incident_id
+    assert (await start.incident_of(run.handle)) == after.incident_id
+
+
+async def test_an_alert_that_comes_when_the_workload_is_contained_starts_nothing(stage: Stage) -> None:
+    held = asyncio.Event()
+    run = await stage.play(Script(standard(), package_held=held))
+    await run.until(lambda d: d.verdict is Verdict.CONTAINED)
+    assert (await joined(run, "INC-late", Script(standard()))).joined
+    held.set()
+    document = await run.ended()
+    assert (document.alerts, document.notes) == (2, ())
+    first = (await run.handle.describe()).run_id
+    await stage.client.get_workflow_handle(f"sentry-{first}").result()
+    assert (await run.handle.describe()).run_id == first
+
+
+async def test_an_alert_does_not_wait_for_people_to_seal_an_uncontained_run(stage: Stage) -> None:
+    acts = standard(act("lock-objects", 3, then="permanent"))
+    run = await stage.play(Script(acts, package_errors=(EvidenceError,)))
+    await run.asked()
+    await run.decide("stop")
+    await run.until(lambda d: d.awaiting is not None and d.awaiting.phase is None)
+    stage.acting.otherwise = lambda: Script(standard())
+    await joined(run, "INC-strong", Script(standard()))
+    assert (await next_of(run)).verdict is Verdict.CONTAINED
+
+
+async def test_a_run_that_is_decided_takes_no_stop(stage: Stage) -> None:
+    held = asyncio.Event()
+    run = await stage.play(Script(standard(), package_held=held))
+    await run.until(lambda d: d.verdict is Verdict.CONTAINED)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await run.decide("stop")
+    assert "decided already: contained" in str(refused.value.cause)
+    held.set()
+    assert (await run.ended()).verdict is Verdict.CONTAINED
+
+
+async def test_a_stop_while_planning_captures_nothing(stage: Stage) -> None:
+    held = asyncio.Event()
+    memory = replace(act("capture-memory-store", 4), preserve_first=True)
+    script = Script(standard(memory), consent=Consent(mode="approval"), planning_held=held)
+    run = await stage.play(script)
+    await until(run.status, lambda _: run.recording.count("plan") > 0)
+    await run.decide("stop")
+    held.set()
+    await run.ended()
+    assert [run.recording.count(what) for what in ("mark", "contain", "preserve")] == [0, 0, 0]

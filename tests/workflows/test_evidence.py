@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from firebreak import start
 from firebreak.errors import EvidenceError, GuardError, TransientCloudError
@@ -12,22 +14,74 @@ from firebreak.evidence import custody
 from firebreak.model import Consent, Verdict
 from firebreak.record import Decision
 from tests.workflows.script import Script, act, standard
-from tests.workflows.stage import Stage, until
+from tests.workflows.stage import Played, Stage, until
 from workflows.alerts import KEPT_ALERTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+UNSEALED = "the evidence package could not be sealed: package fails as scripted"
+
+
 async def test_a_package_that_cannot_be_sealed_is_never_contained(stage: Stage) -> None:
     run = await stage.play(Script(standard(), package_errors=(EvidenceError,)))
+    document = await run.asked()
+    assert document.awaiting is not None
+    assert (document.awaiting.phase, document.awaiting.reason) == (None, UNSEALED)
+    assert document.verdict is Verdict.PARTIALLY_CONTAINED
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await run.decide("proceed")
+    assert "without its sealed evidence nothing counts as contained" in str(refused.value.cause)
+    await run.decide("stop")
     document = await run.ended()
     assert document.verdict is Verdict.PARTIALLY_CONTAINED
     assert document.contained_at is None
     assert document.within_target is False
     assert document.evidence is None
-    assert document.warnings == ("the evidence package could not be sealed: package fails as scripted",)
+    assert document.warnings == (UNSEALED,)
     assert (await run.handle.result()).sealed is None
     assert "breach" in [page.kind for page in run.recording.pages]
+    await until(lambda: _known(stage, run.incident_id), bool)
+    with pytest.raises(GuardError, match="never sealed") as unreleasable:
+        await released(run)
+    assert "contain the workload again" in unreleasable.value.remedy
+
+
+async def test_a_package_that_is_sealed_again_is_contained_from_then_on_and_releasable(stage: Stage) -> None:
+    run = await stage.play(Script(standard(), package_errors=(EvidenceError,)))
+    document = await run.asked()
+    assert document.awaiting is not None
+    await run.decide("retry")
+    asked, document = document.awaiting.since, await run.ended()
+    assert document.verdict is Verdict.CONTAINED
+    assert document.contained_at is not None
+    assert document.contained_at > asked
+    assert document.evidence is not None
+    assert custody.check(run.recording.lines, run.incident_id, run.recording.head) == []
+    assert any("retry: looked into it" in line for line in run.recording.lines)
+    await until(lambda: _known(stage, run.incident_id), bool)
+    assert (await released(run)).incident_id == run.incident_id
+
+
+async def test_time_that_runs_out_before_a_failing_seal_is_a_breach(skipping: Stage) -> None:
+    late = await skipping.now() - timedelta(seconds=700)
+    run = await skipping.play(
+        Script(standard(), package_errors=(TransientCloudError,) * 40), received_at=late
+    )
+    await run.until(lambda d: d.contained_at is not None)
+    await skipping.pass_time(301)
+    await run.asked()
+    await run.decide("retry")
+    await skipping.pass_time(60)
+    document = await run.until(lambda d: d.finished)
+    assert (document.verdict, document.within_target) == (Verdict.CONTAINED, False)
+    assert "not contained within 15 minutes; the run goes on" in document.warnings
+
+
+async def released(run: Played) -> start.Started:
+    return await start.release(
+        run.stage.client, run.stage.settings, run.incident_id, by="casey", approved_by="sam", reason="rebuilt"
+    )
 
 
 async def test_a_busy_store_delays_the_package_only(stage: Stage) -> None:
@@ -52,6 +106,8 @@ async def test_findings_that_could_not_be_chained_follow_with_the_next_part(stag
 
 async def test_a_store_that_stays_away_ends_without_evidence_and_the_measures_still_run(stage: Stage) -> None:
     run = await stage.play(Script(standard(), chain_errors=(EvidenceError,) * 9))
+    await run.asked()
+    await run.decide("stop")
     document = await run.ended()
     assert document.verdict is Verdict.PARTIALLY_CONTAINED
     assert run.recording.count("contain") == 8
