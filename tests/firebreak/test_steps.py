@@ -286,9 +286,11 @@ async def failed_half_way(world: World, engine: Engine, plan: Plan, phase: Phase
 async def test_a_step_that_never_began_leaves_alone_what_somebody_else_changed(
     world: World, engine: Engine
 ) -> None:
+    world.controls["gateway"] = {"works": ["probe"]}
     plan = await planned(engine)
     step = step_of(plan, Phase.NETWORK_ISOLATE)
     never = unknown(step).model_copy(update={"error": ""})
+    world.controls["gateway"] = {"why_not": "its identity was cut in phase 1"}
     untouched = await steps.revert(engine, plan.run, step, never)
     assert untouched.verdict is Verdict.RELEASED
     world.open["gateway"] = False
