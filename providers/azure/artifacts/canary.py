@@ -64,16 +64,14 @@ class Canary:
     def _controlled(self) -> bool:
         """Write, overwrite, describe and delete a blob of this execution alone; True where all worked."""
         control = self.container.blobs.get_blob_client(f"{OURS}{self.mark}/control-{uuid4().hex[:12]}")
-        try:
+        worked = False
+        with _unless_held():
             control.upload_blob(b"control", overwrite=True)
             control.upload_blob(b"control", overwrite=True)
             control.set_blob_metadata({"firebreak": "control"})
             control.delete_blob()
-        except HttpResponseError as error:
-            if error_code(error) not in IMMUTABLE:
-                raise
-            return False
-        return True
+            worked = True
+        return worked
 
     def look(self) -> JsonObject | None:
         """Its state and its controls, or None when it was never placed."""
