@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -57,21 +56,24 @@ class Canary:
         """
         controls = CONTROLLED if self._controlled() else HELD_BEFORE
         body = json.dumps({"holds": holds}).encode()
-        with _unless_held():
+
+        def write_twice() -> None:
             self.client.upload_blob(body, overwrite=True, metadata={_CONTROLS: controls})
             self.client.upload_blob(body, overwrite=True, metadata={_CONTROLS: controls})
+
+        _unless_held(write_twice)
 
     def _controlled(self) -> bool:
         """Write, overwrite, describe and delete a blob of this execution alone; True where all worked."""
         control = self.container.blobs.get_blob_client(f"{OURS}{self.mark}/control-{uuid4().hex[:12]}")
-        worked = False
-        with _unless_held():
+
+        def try_all() -> None:
             control.upload_blob(b"control", overwrite=True)
             control.upload_blob(b"control", overwrite=True)
             control.set_blob_metadata({"firebreak": "control"})
             control.delete_blob()
-            worked = True
-        return worked
+
+        return _unless_held(try_all)
 
     def look(self) -> JsonObject | None:
         """Its state and its controls, or None when it was never placed."""
@@ -121,14 +123,15 @@ class Canary:
             self.client.set_legal_hold(True, version_id=each.version_id)
 
 
-@contextmanager
-def _unless_held() -> Iterator[None]:
-    """Let a refusal by a hold or a policy end the block, which says that there is one."""
+def _unless_held(attempt: Callable[[], None]) -> bool:
+    """Whether the attempt worked; False where a hold or a policy refused it."""
     try:
-        yield
+        attempt()
     except HttpResponseError as error:
         if error_code(error) not in IMMUTABLE:
             raise
+        return False
+    return True
 
 
 def marks(entries: list[Entry]) -> list[str]:
