@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -38,7 +38,7 @@ from workflows.approvable import Approvable
 from workflows.calls import Calls, Gathered
 from workflows.custody import Custody
 from workflows.decisions import Decisions, check_kind
-from workflows.failures import message, refused
+from workflows.failures import message, refused, said_no
 from workflows.oncall import OnCall
 from workflows.options import CHAINING, SEALING
 from workflows.sentry import Watch
@@ -56,9 +56,6 @@ LOST = (
     "the containment closed without an end: it failed or was terminated. What is in force stays, nothing is "
     "sealed. Contain the workload again: what is in place is found so, and that run can be released"
 )
-
-REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
-"""Failures of planning that say no; anything else is asked about."""
 
 
 @workflow.defn(name="containment", failure_exception_types=[ValidationError, FirebreakError])
@@ -204,9 +201,8 @@ class Containment(Approvable):
 
     async def _planning_failed(self, error: ActivityError) -> bool:
         """Whether to plan again."""
-        cause = error.cause
-        if isinstance(cause, ApplicationError) and cause.type in REFUSING_ERRORS:
-            self._refuse((cause.message,))
+        if said_no(error):
+            self._refuse((message(error),))
             return False
         if await self.decisions.retried(f"nothing was changed: planning failed: {message(error)}"):
             return True

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError  # noqa: A004 - Temporal's own
 
+REFUSING_ERRORS = frozenset({"GuardError", "MissingPermissionError", "UsageError", "InventoryError"})
+
+
+def said_no(error: ActivityError) -> bool:
+    """Whether planning refused, as opposed to could not."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type in REFUSING_ERRORS
+
 
 def message(error: ActivityError) -> str:
     """What went wrong inside an activity."""

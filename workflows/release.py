@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows.approvable import Approvable
 from workflows.decisions import Decisions
-from workflows.failures import message
+from workflows.failures import message, said_no
 from workflows.oncall import OnCall
 from workflows.options import HEARTBEAT_TIMEOUT, PLANNING, RETRY, SEALING
 
@@ -100,7 +100,8 @@ class Release(Approvable):
         try:
             plan = await self._planned()
         except ActivityError as error:
-            return await self._refused((message(error),))
+            verdict = Verdict.REFUSED if said_no(error) else Verdict.UNPROVEN
+            return await self._refused((message(error),), verdict)
         if plan.refusals:
             return await self._refused(plan.refusals)
         self.plan = plan

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from firebreak import start
-from firebreak.errors import EvidenceError, GuardError
+from firebreak.errors import EvidenceError, GuardError, PermanentCloudError
 from firebreak.model import Consent, Phase, Verdict
 from firebreak.record import Decision, RunStatus
 from tests.workflows.script import Act, Script, standard
@@ -109,6 +109,14 @@ async def test_a_release_without_sealed_evidence_is_unproven(stage: Stage) -> No
     assert document.verdict is Verdict.UNPROVEN
     assert document.warnings[0].startswith("the release's evidence could not be sealed")
     assert (await released(run)).verdict is Verdict.RELEASED
+
+
+async def test_a_release_that_cannot_be_planned_is_unproven_not_refused(stage: Stage) -> None:
+    run = await contained(stage, Script(standard(), release_plan_errors=(PermanentCloudError,)))
+    document = await released(run)
+    assert document.verdict is Verdict.UNPROVEN
+    assert start.exit_code(document) == 3
+    assert run.recording.count("revert") == 0
 
 
 async def test_a_refusal_that_cannot_be_sealed_stays_a_refusal(stage: Stage) -> None:
