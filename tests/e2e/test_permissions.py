@@ -138,6 +138,7 @@ FOR_VARIANTS = {
             "iam:GetUserPolicy",
             "iam:ListAccessKeys",
             "iam:ListServiceSpecificCredentials",
+            "iam:ListUserPolicies",
             "iam:PutUserPolicy",
             "iam:UpdateAccessKey",
             "iam:UpdateServiceSpecificCredential",
