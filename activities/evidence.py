@@ -67,7 +67,7 @@ class EvidenceActivities:
             self.engine,
             plan,
             request.facts,
-            package.Gathered(done, request.preserved, request.segments, request.alerts),
+            package.Gathered(done, request.preserved, request.segments, request.alerts, request.unfinished),
             sealed_at=request.sealed_at,
             actor=self.responder,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from firebreak.evidence.custody import CustodyEvent, Head
-from firebreak.model import Cloud, FrozenModel, Mode, Phase, Stored, Verdict
+from firebreak.model import Cloud, FrozenModel, JsonObject, Mode, Phase, Stored, Verdict
 from firebreak.record import (
     AlertRef,
     ContainmentInput,
@@ -16,6 +16,7 @@ from firebreak.record import (
     RunFacts,
     RunRef,
     StepOutcome,
+    Unfinished,
 )
 from firebreak.steps import Gate
 
@@ -30,6 +31,8 @@ class StepInput(FrozenModel):
     applied: StepOutcome | None = None
     seen: Stored | None = None
     """What an earlier attempt observed, in the evidence store."""
+    resume: JsonObject = Field(default_factory=dict)
+    """What an activity of the same step that ran out of time had reported last."""
 
 
 class MarkInput(FrozenModel):
@@ -80,6 +83,7 @@ class PackageInput(FrozenModel):
     sealed_at: AwareDatetime
     alerts: tuple[Stored, ...] = ()
     """Raw alerts in the evidence store."""
+    unfinished: tuple[Unfinished, ...] = ()
 
 
 class RevertInput(FrozenModel):

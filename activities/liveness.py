@@ -17,14 +17,16 @@ HEARTBEAT_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def heartbeating() -> AsyncIterator[Progress]:
+async def heartbeating(begun: JsonObject | None = None) -> AsyncIterator[Progress]:
     """Heartbeat in the background with the last progress reported, which a later attempt resumes from.
+
+    ``begun`` is where an earlier activity of the same work ended; an earlier attempt of this one got further.
 
     The activity's cloud calls get its run's priority, so that live runs pass drills inside the process too.
     """
     URGENCY.set(activity.info().priority.priority_key or URGENCY.get())
     details = activity.info().heartbeat_details
-    resume: JsonObject = details[0] if details else {}
+    resume: JsonObject = details[0] if details else begun or {}
     latest = resume
 
     def report(progress: JsonObject) -> None:  # called from the threads of blocking SDK calls

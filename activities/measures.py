@@ -62,7 +62,7 @@ class MeasureActivities:
         bind_incident(request.run.incident_id)
         polling = Polling(until=request.until, gate=request.gate, pause=pause)
         with translated():
-            async with heartbeating() as progress:
+            async with heartbeating(request.resume) as progress:
                 if request.applied is not None:
                     return await steps.prove(self.engine, request.run, request.step, request.applied, polling)
                 return await steps.contain(

@@ -102,7 +102,7 @@ class Parts:
 
     def exhibits(self) -> tuple[Exhibit, ...]:
         """Everything that was stored."""
-        return tuple(each for stored in self._lists for each in self._read(stored)) + tuple(self._listed)
+        return _listed(self._context.vault, self._lists, self._listed)
 
     def _flush(self) -> None:
         self._number += 1
@@ -129,10 +129,6 @@ class Parts:
         self._lists.append(self._context.vault.put(key, b"".join(body), media_type="application/jsonl"))
         self._listed = []
 
-    def _read(self, stored: Stored) -> Iterator[Exhibit]:
-        for line in b"".join(self._context.vault.read(stored)).splitlines():
-            yield Exhibit.model_validate_json(line)
-
     def _report(self) -> None:
         self._context.progress.report(
             {
@@ -144,6 +140,17 @@ class Parts:
                 "listed": [each.model_dump(mode="json") for each in self._listed],
             }
         )
+
+
+def reported(vault: Vault, progress: JsonObject) -> tuple[Exhibit, ...]:
+    """What a capture had locked when it reported that progress; nothing for what is no capture."""
+    lists = [Stored.model_validate(each) for each in progress.get("lists", [])]
+    return _listed(vault, lists, [Exhibit.model_validate(each) for each in progress.get("listed", [])])
+
+
+def _listed(vault: Vault, lists: Iterable[Stored], last: Iterable[Exhibit]) -> tuple[Exhibit, ...]:
+    lines = [line for stored in lists for line in b"".join(vault.read(stored)).splitlines()]
+    return (*map(Exhibit.model_validate_json, lines), *last)
 
 
 class Capture(Measure[AccessT]):

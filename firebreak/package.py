@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from firebreak import exhibit0
+from firebreak import capture, exhibit0
 from firebreak.chronicle import evidence_id
 from firebreak.engine import Engine
 from firebreak.evidence import bag, custody
@@ -22,6 +22,7 @@ from firebreak.record import (
     RunStatus,
     Sealed,
     StepOutcome,
+    Unfinished,
 )
 from firebreak.statusdoc import status
 
@@ -37,6 +38,8 @@ class Gathered:
     """Parts of the custody chain, in order."""
     alerts: Sequence[Stored] = ()
     """Raw alerts: exhibit 0, and those of alerts that joined."""
+    unfinished: Sequence[Unfinished] = ()
+    """Captures that ran out of time: what they had stored counts as evidence, never as proof."""
 
 
 def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
@@ -73,7 +76,10 @@ def seal(
     """Write the record and the signed package; every object is locked."""
     done = gathered.done
     document = status(facts, plan, {outcome.key: outcome for outcome in done}, sealed_at)
-    acquired = list(_acquisitions(engine, done, gathered.preserved))
+    acquired = [
+        *_acquisitions(engine, done, gathered.preserved),
+        *_stored_so_far(engine, gathered.unfinished),
+    ]
     lines = [line for part in engine.get_all(list(gathered.segments)) for line in part.decode().splitlines()]
     received = list(_received(facts, plan.run, gathered.alerts))
     events = [*_raw_alerts(received, actor), *_collected(acquired, actor)]
@@ -156,6 +162,26 @@ def _acquisitions(
         yield change, (itself, *change.exhibits)
 
 
+def _stored_so_far(
+    engine: Engine, unfinished: Iterable[Unfinished]
+) -> Iterator[tuple[Change, tuple[Exhibit, ...]]]:
+    """The parts that unfinished captures had locked."""
+    for each in unfinished:
+        exhibits = capture.reported(engine.vault, each.reported)
+        yield (
+            Change(
+                measure=each.measure,
+                target=each.target,
+                changed=True,
+                applied_at=each.ended_at,
+                before={},
+                after={"unfinished": True},
+                exhibits=exhibits,
+            ),
+            exhibits,
+        )
+
+
 def _received(
     facts: RunFacts, run: RunRef, alerts: Sequence[Stored]
 ) -> Iterator[tuple[int, tuple[Exhibit, ...]]]:
@@ -195,8 +221,12 @@ def _collected(
                 sha256=tuple(item.stored.sha256 for item in items),
                 where=change.target.account,
                 purpose="forensic capture",
-                summary=f"{change.measure} on {change.target.ref}: {len(items)} exhibits",
+                summary=f"{change.measure} on {change.target.ref}: {len(items)} exhibits{_so_far(change)}",
             )
+
+
+def _so_far(change: Change) -> str:
+    return ", it ran out of time" if change.after.get("unfinished") else ""
 
 
 def _head(lines: list[str], run: RunRef) -> Head:

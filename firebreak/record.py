@@ -16,6 +16,7 @@ from firebreak.model import (
     Consent,
     Finding,
     FrozenModel,
+    JsonObject,
     Mode,
     Phase,
     Stored,
@@ -200,6 +201,15 @@ class Observations(FrozenModel):
 
     outcome: StepOutcome
     observations: tuple[tuple[Finding, ...], ...]
+
+
+class Unfinished(FrozenModel):
+    """A step or a pre-capture that ran out of time, with what it had reported until then."""
+
+    measure: str
+    target: Target
+    reported: JsonObject
+    ended_at: AwareDatetime
 
 
 class MeasureStatus(FrozenModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, TimeoutError  # noqa: A004 - Temporal's own
 
 with workflow.unsafe.imports_passed_through():
     from activities.evidence import EvidenceActivities
@@ -21,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         RunFacts,
         Sealed,
         StepOutcome,
+        Unfinished,
     )
 
 from workflows.options import GRACE, HEARTBEAT_TIMEOUT, PLANNING, PRESERVING, RETRY, SEALING
@@ -40,6 +42,8 @@ class Calls:
 
     def __init__(self, request: ContainmentInput) -> None:
         self.request = request
+        self.unfinished: dict[str, Unfinished] = {}
+        """What ran out of time, so that a retry goes on there, and the package has what was stored."""
 
     async def plan(self) -> Plan:
         """Fix what the run will do."""
@@ -67,15 +71,20 @@ class Calls:
 
     async def preserve(self, plan: Plan, step: PlannedStep) -> Stored:
         """Capture a volatile source, best effort."""
-        return await workflow.execute_activity_method(
-            MeasureActivities.preserve,
-            StepInput(run=plan.run, step=step, until=workflow.now() + PRESERVING),
-            task_queue=self.request.task_queue,
-            schedule_to_close_timeout=PRESERVING,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=f"preserve {step.key}",
-        )
+        summary = f"preserve {step.key}"
+        try:
+            return await workflow.execute_activity_method(
+                MeasureActivities.preserve,
+                StepInput(run=plan.run, step=step, until=workflow.now() + PRESERVING),
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=PRESERVING,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary=summary,
+            )
+        except ActivityError as error:
+            self._keep(summary, step, error)
+            raise
 
     async def contain(self, request: StepInput) -> StepOutcome:
         """Apply and prove a step; where its worker was stopped, another one goes on."""
@@ -113,6 +122,7 @@ class Calls:
                 segments=gathered.segments,
                 sealed_at=workflow.now(),
                 alerts=gathered.alerts,
+                unfinished=tuple(self.unfinished.values()),
             ),
             task_queue=self.request.task_queue,
             schedule_to_close_timeout=SEALING,
@@ -122,12 +132,29 @@ class Calls:
         )
 
     async def _contain(self, request: StepInput) -> StepOutcome:
-        return await workflow.execute_activity_method(
-            MeasureActivities.contain,
-            request,
-            task_queue=self.request.task_queue,
-            schedule_to_close_timeout=max(request.until - workflow.now(), timedelta(0)) + GRACE,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=request.step.key,
-        )
+        summary = request.step.key
+        if begun := self.unfinished.get(summary):
+            request = request.model_copy(update={"resume": begun.reported})
+        try:
+            outcome = await workflow.execute_activity_method(
+                MeasureActivities.contain,
+                request,
+                task_queue=self.request.task_queue,
+                schedule_to_close_timeout=max(request.until - workflow.now(), timedelta(0)) + GRACE,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary=summary,
+            )
+        except ActivityError as error:
+            self._keep(summary, request.step, error)
+            raise
+        self.unfinished.pop(summary, None)
+        return outcome
+
+    def _keep(self, name: str, step: PlannedStep, error: ActivityError) -> None:
+        """Keep the last heartbeat of what ran out of time; the server has it only until then."""
+        details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
+        if details and details[0]:
+            self.unfinished[name] = Unfinished(
+                measure=step.measure, target=step.target, reported=details[0], ended_at=workflow.now()
+            )

@@ -16,7 +16,16 @@ from firebreak.evidence.sign import load_public_keys
 from firebreak.evidence.verify import Problem, verify
 from firebreak.measure import Progress, now
 from firebreak.model import Mode, Phase, Stored
-from firebreak.record import ContainmentInput, Plan, PlannedStep, RunFacts, Sealed, StepOutcome, Trigger
+from firebreak.record import (
+    ContainmentInput,
+    Plan,
+    PlannedStep,
+    RunFacts,
+    Sealed,
+    StepOutcome,
+    Trigger,
+    Unfinished,
+)
 from firebreak.steps import Polling
 from tests.firebreak.imaginary import CLOUD, World
 
@@ -61,18 +70,19 @@ class Story:
         key = f"{self.plan.run.incident_id}.custody/{len(self.segments)}.jsonl"
         self.segments.append(self.engine.vault.put(key, body))
 
-    def seal(self, alerts: Sequence[Stored] = ()) -> Sealed:
+    def seal(self, alerts: Sequence[Stored] = (), unfinished: Sequence[Unfinished] = ()) -> Sealed:
         return package.seal(
             self.engine,
             planning.read_plan(self.engine, self.plan.stored[-1]),
             self.facts,
-            package.Gathered(list(self.outcomes.values()), (), self.segments, alerts),
+            package.Gathered(list(self.outcomes.values()), (), self.segments, alerts, unfinished),
             sealed_at=now(),
             actor=ACTOR,
         )
 
-    def exported(self, alerts: Sequence[Stored] = ()) -> Path:
-        return export(self.engine.vault, self.seal(alerts).evidence.uri, self.world.root / "package")
+    def exported(self, alerts: Sequence[Stored] = (), unfinished: Sequence[Unfinished] = ()) -> Path:
+        sealed = self.seal(alerts, unfinished)
+        return export(self.engine.vault, sealed.evidence.uri, self.world.root / "package")
 
     def problems(self, folder: Path) -> tuple[Problem, ...]:
         return verify(folder, load_public_keys([self.world.key.with_name("signing.pem.pub")])).problems

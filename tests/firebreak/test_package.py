@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from firebreak import chronicle, exhibit0, steps
+from firebreak import capture, chronicle, exhibit0, steps
 from firebreak.engine import Engine
 from firebreak.evidence import custody
 from firebreak.evidence.layout import CUSTODY, EXHIBITS
-from firebreak.measure import now
-from firebreak.model import Exhibit, Phase, Stored, Verdict
+from firebreak.measure import Progress, now
+from firebreak.model import Exhibit, JsonObject, Phase, Stored, Verdict
 from firebreak.record import (
     DeliveryInput,
     Observations,
     PlannedStep,
     Received,
     StepOutcome,
+    Unfinished,
 )
 from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
 from tests.firebreak.story import Story, soon, story_of
@@ -108,6 +109,43 @@ async def test_every_observation_is_sealed_also_those_before_a_handover_a_gate_o
     kept = Observations.model_validate_json(sealed.read_bytes())
     assert kept.outcome.verdict is Verdict.CONTAINED
     assert len(kept.observations) == kept.outcome.observations == outcome.observations > 3
+
+
+def ran_out_of_time(story: Story, step: PlannedStep, pages: int) -> Unfinished:
+    """A capture that had locked that many parts."""
+    told: list[JsonObject] = []
+    progress = Progress(report=told.append)
+    context = story.engine.measure(story.plan.run, step, progress).context
+    parts = capture.Parts(context, "log", "log-group", "logs:GetLogEvents")
+    for number in range(pages):
+        parts.add(capture.Page([{"event": number}], {"next": number}, flush=True))
+    return Unfinished(measure=step.measure, target=step.target, reported=told[-1], ended_at=now())
+
+
+async def test_what_an_unfinished_capture_had_stored_is_in_manifest_and_custody(
+    world: World, engine: Engine
+) -> None:
+    story = await story_of(engine, world)
+    await story.contain()
+    step = story.plan.of(Phase.FORENSIC_CAPTURE)[0]
+    folder = story.exported(unfinished=[ran_out_of_time(story, step, pages=45)])
+    assert story.problems(folder) == ()
+    lines = (folder / "bag" / EXHIBITS).read_bytes().splitlines()
+    parts = [name for line in lines if "part-" in (name := Exhibit.model_validate_json(line).evidence_id)]
+    assert len(parts) == 45
+    entries = [custody.read(line) for line in (folder / "bag" / CUSTODY).read_text().splitlines()]
+    (collected,) = [each for each in entries if set(parts) <= set(each.evidence_ids)]
+    assert collected.summary.endswith("45 exhibits, it ran out of time")
+
+
+async def test_other_progress_than_a_captures_adds_nothing(world: World, engine: Engine) -> None:
+    story = await story_of(engine, world)
+    await story.contain()
+    step = story.plan.of(Phase.ARTIFACT_FREEZE)[0]
+    hashing = Unfinished(
+        measure=step.measure, target=step.target, reported={"hashing": "a", "bytes": 7}, ended_at=now()
+    )
+    assert story.problems(story.exported(unfinished=[hashing])) == ()
 
 
 TIMES = ("taken_at", "applied_at", "observed_at", "received_at", "planned_at")

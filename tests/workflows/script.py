@@ -11,8 +11,9 @@ from typing import Literal
 
 from firebreak.model import Budgets, Consent, Finding, Method, Phase, Stored, Target
 
-Play = Literal["proved", "unproven", "transient", "permanent", "interrupted", "awaiting"]
-"""How one call of a step ends. ``awaiting``: all but the log evidence holds, where the gate is prompt."""
+Play = Literal["proved", "unproven", "transient", "permanent", "interrupted", "awaiting", "slow"]
+"""How one call of a step ends. ``slow``: its time is over after one page of many. ``awaiting``: all but the
+log evidence holds, where the gate is prompt."""
 
 ACCOUNT = "222222222222"
 REGION = "eu-central-1"
@@ -73,6 +74,7 @@ class Script:
     package_held: asyncio.Event | None = None
     planning_held: asyncio.Event | None = None
     release_refusals: tuple[str, ...] = ()
+    release_plan_errors: tuple[type[Exception], ...] = ()
 
     def act(self, key: str) -> Act:
         """The act of a step."""

@@ -25,6 +25,7 @@ from activities.inputs import (
     RevertInput,
     StepInput,
 )
+from activities.liveness import heartbeating
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.evidence import custody
 from firebreak.model import Method, Phase, Stored, Verdict
@@ -72,6 +73,8 @@ class Recording:
     outcomes: list[StepOutcome] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     head: custody.Head | None = None
+    read: list[int] = field(default_factory=list)
+    """Pages that slow captures have read."""
 
     def count(self, what: str, name: str = "") -> int:
         """How often an activity began."""
@@ -173,7 +176,10 @@ class ScriptedActivities:
         late = any(o.key == part.key and o.awaiting_logs for o in run.outcomes)
         async with self._recorded(run, Event("contain", "began", part.measure, part.phase, late)):
             await _held(part.held_late if late else part.held)
-            run.outcomes.append(_outcome(request, self._play(run, part)))
+            play = self._play(run, part)
+            if play == "slow" or request.resume:
+                await _slow(run, request, ends=play != "slow")
+            run.outcomes.append(_outcome(request, play))
             return _newer(run.outcomes[-1]) if run.script.newer_worker else run.outcomes[-1]
 
     @activity.defn(name="firebreak.preserve")
@@ -182,7 +188,7 @@ class ScriptedActivities:
         part = run.script.act(request.step.key)
         async with self._recorded(run, Event("preserve", "began", part.measure)):
             if part.preserved == "never":
-                await _forever()
+                await _slow(run, request)
             _raise_as(part.preserved)
             return reference(request.run.incident_id, f"preserved/{part.measure}/change.json")
 
@@ -233,6 +239,8 @@ class ScriptedActivities:
     async def plan_release(self, request: ReleaseInput) -> ReleasePlan:
         run = self.of(request.incident_id)
         package = run.packages[-1]
+        with translated():
+            run.next_error("plan-release", run.script.release_plan_errors)
         if run.script.release_refusals:
             return ReleasePlan(run=package.run, refusals=run.script.release_refusals)
         steps = tuple(_step(request.incident_id, part) for part in run.script.acts)
@@ -304,6 +312,16 @@ async def _held(event: asyncio.Event | None) -> None:
     while event is not None and not event.is_set():
         activity.heartbeat()
         await asyncio.wait({asyncio.create_task(event.wait())}, timeout=0.2)
+
+
+async def _slow(run: Recording, request: StepInput, *, ends: bool = False) -> None:
+    """Read the next page, which takes longer than there is time unless it is the last one."""
+    async with heartbeating(request.resume) as progress:
+        page = int(progress.resume.get("page", 0)) + 1
+        run.read.append(page)
+        progress.report({"page": page})
+        if not ends:
+            await asyncio.Event().wait()
 
 
 async def _forever() -> None:
