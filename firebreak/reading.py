@@ -8,6 +8,7 @@ from datetime import datetime
 
 from firebreak.model import Finding, Method, Mode, Verdict
 from firebreak.record import EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
+from firebreak.statusdoc import run_verdict
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,17 @@ def proved(phase: PhaseStatus) -> str:
     """How much of a phase is proved, in words."""
     count = sum(measure.verdict is Verdict.CONTAINED for measure in phase.measures)
     return f"{count} of {len(phase.measures)} measures proved"
+
+
+def cut_off(status: RunStatus, why: str) -> RunStatus:
+    """The document of a run that closed before its own end: nothing is awaited, and what is proved counts."""
+    verdict = status.verdict
+    if verdict is Verdict.PENDING:
+        verdict = run_verdict(phase.verdict for phase in status.phases)
+    warnings = (*status.warnings, why)
+    return status.model_copy(
+        update={"finished": True, "awaiting": None, "verdict": verdict, "warnings": warnings}
+    )
 
 
 def _still_to_spend(phase: PhaseStatus, now: datetime) -> float:

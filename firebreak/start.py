@@ -34,6 +34,7 @@ from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
 from firebreak.people import same_person
 from firebreak.planning import Preview
+from firebreak.reading import cut_off
 from firebreak.record import ContainmentInput, Decision, Ended, ReleaseInput, RunStatus, Trigger, alert_refs
 from firebreak.settings import Settings
 from workflows.alarm import Alarm
@@ -181,13 +182,23 @@ async def runs(client: Client, limit: int = 50) -> list[WorkflowExecution]:
 
 
 async def status(handle: WorkflowHandle[Any, Any], patience: timedelta = PATIENCE) -> RunStatus:
-    """The public status document; needs a worker for workflows, and waits for its answer as long as told."""
+    """The public status document; needs a worker for workflows, and waits for its answer as long as told.
+
+    A run that failed or was terminated answers with its last state for ever: the server tells that it closed.
+    """
     try:
-        return await _asked_status(handle, patience)
+        document = await _asked_status(handle, patience)
     except RPCError as error:
         if BUSY not in error.message:
             raise
-        return await _asked_status(handle, patience)
+        document = await _asked_status(handle, patience)
+    if document.finished:
+        return document
+    run = await handle.describe(rpc_timeout=patience)
+    if not (closed := _without_end(run)):
+        return document
+    again = AGAIN if run.workflow_type == "containment" else "ask for the release again"
+    return cut_off(document, f"{closed}. What is in force stays; {again}")
 
 
 async def _asked_status(handle: WorkflowHandle[Any, Any], patience: timedelta) -> RunStatus:
@@ -247,13 +258,8 @@ async def release(
             f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
         )
     handle = await containment(client, incident_id)
-    closed = (await handle.describe()).status
-    if closed not in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
-        raise GuardError(
-            f"the containment never came to its end: it was {(closed.name if closed else 'lost').lower()}",
-            resource=incident_id,
-            remedy=AGAIN,
-        )
+    if closed := _without_end(await handle.describe()):
+        raise GuardError(closed, resource=incident_id, remedy=AGAIN)
     document = await status(handle)
     if not document.finished:
         raise GuardError(
@@ -383,6 +389,14 @@ async def incident_of(handle: WorkflowHandle[Any, Any]) -> str:
     """The incident of a run, from its search attributes: no worker is needed."""
     description = await handle.describe()
     return description.typed_search_attributes[INCIDENT]
+
+
+def _without_end(run: WorkflowExecution) -> str:
+    """How a run was closed before it came to its own end, in words; nothing where it goes on or has ended."""
+    if run.status in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
+        return ""
+    how = run.status.name.lower().replace("_", " ") if run.status else "lost"
+    return f"the {run.workflow_type} never came to its end: it was {how}"
 
 
 def _lacks_attributes(error: RPCError) -> bool:

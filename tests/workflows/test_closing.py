@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from temporalio.client import (
@@ -15,6 +19,7 @@ from temporalio.client import (
 from firebreak import start
 from firebreak.errors import EvidenceError, GuardError
 from firebreak.model import Consent, Mode, Verdict
+from firebreak.reading import Clock
 from firebreak.record import Ended, RunStatus
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Played, Stage, until
@@ -93,12 +98,45 @@ async def test_a_terminated_run_is_told_and_release_names_it_and_the_way_out(sta
     assert "contain the workload again" in text
 
 
+async def asked_of(run: Played, *arguments: str) -> tuple[int | None, str]:
+    """What the command says about a run, and how it exits."""
+    address = run.stage.client.service_client.config.target_host
+    command = [sys.executable, "-m", "firebreak", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, "TEMPORAL_ADDRESS": address}
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_a_terminated_run_has_no_clock_and_no_question_any_more(stage: Stage) -> None:
+    run = await stage.play(Script(standard(act("lock-objects", 3, then="permanent"))))
+    before = await run.asked()
+    assert not before.finished
+    await run.handle.terminate("by hand")
+    document = await run.status()
+    assert (document.finished, document.awaiting) == (True, None)
+    assert document.verdict is Verdict.PARTIALLY_CONTAINED
+    at = await stage.now()
+    assert Clock.read(document, at) == Clock.read(document, at + timedelta(hours=1))
+    await until(lambda: listed(run), bool)
+    code, said = await asked_of(run, "status", run.incident_id)
+    assert (code, " left " in said) == (3, False)
+    assert "it was terminated" in said
+    assert "contain the workload again" in " ".join(said.split())
+    code, said = await asked_of(run, "status", run.incident_id, "--json")
+    assert (code, json.loads(said)["finished"]) == (3, True)
+
+
 async def test_a_failed_run_is_told(stage: Stage) -> None:
     run = await stage.play(Script(standard(), malformed_plan=True))
     with pytest.raises(WorkflowFailureError):
         await run.handle.result()
     await paged(run, "closed without an end")
     assert "failed" in await refusal(run)
+    document = await run.status()
+    assert (document.finished, document.verdict) == (True, Verdict.UNPROVEN)
+    assert "it was failed" in document.warnings[-1]
 
 
 async def test_a_run_that_ends_by_itself_is_not_told_as_lost(stage: Stage) -> None:
