@@ -43,6 +43,13 @@ OWN_VARIABLES = {
 CREDENTIAL_PREFIXES = tuple(prefix for each in OWN_VARIABLES.values() for prefix in each)
 """What the workflow worker never gets to see."""
 SIGNING_VARIABLES = ("SIGNING_KEY", "DRILL_SIGNING_KEY")
+FOREIGN = (
+    *("AWS_", "AZURE_", "TEMPORAL_", "FIREBREAK_"),
+    *("SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+"""How variables begin by which the surrounding shell names its own accounts, server, channels and ways."""
+KEPT = ("FIREBREAK_LOG_", "FIREBREAK_PROOF__")
+"""What of them a stack goes by all the same: it reaches nobody."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def embedded(
 ) -> Iterator[Stack]:
     """Run the whole stack for the length of a block; files and logs lie in ``folder``.
 
-    A Temporal server named by ``TEMPORAL_ADDRESS`` is used in place of the embedded one.
+    It is always on this machine: no variable of the shell leads to another server, account or person.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -86,9 +93,8 @@ def embedded(
             folder / INVENTORY_FILE, [each.sample.inventory_path for each in played.values()]
         )
         environment = {
-            **os.environ,
+            **surroundings(address),
             **_settings_of(played, inventory, folder),
-            "TEMPORAL_ADDRESS": address,
             **(settings or {}),
         }
         for cloud in clouds:
@@ -99,10 +105,10 @@ def embedded(
 
 def _serve(stack: ExitStack, folder: Path, settings: Mapping[str, str]) -> tuple[str, str]:
     """Start Temporal and the workflow worker, which needs nothing of any cloud."""
-    address, ui = stack.enter_context(temporal(folder))
-    environment = {**os.environ, "TEMPORAL_ADDRESS": address, **settings}
+    server = stack.enter_context(devserver.dev_server(folder))
+    environment = {**surroundings(server.address), **settings}
     stack.enter_context(worker(WORKFLOW_WORKER, environment, folder / "worker-workflows.log"))
-    return address, ui
+    return server.address, server.ui
 
 
 def _play(stack: ExitStack, cloud: Cloud, folder: Path) -> Played:
@@ -125,15 +131,20 @@ def _settings_of(played: Mapping[Cloud, Played], inventory: Path, folder: Path) 
     return {**own, **signing_keys(folder)}
 
 
-@contextmanager
-def temporal(folder: Path) -> Iterator[tuple[str, str]]:
-    """Address and web page of the user's own Temporal, or of an embedded one."""
-    own = os.environ.get("TEMPORAL_ADDRESS")
-    if own:
-        yield own, ""
-        return
-    with devserver.dev_server(folder) as server:
-        yield server.address, server.ui
+def foreign_variables() -> list[str]:
+    """The variables of this process that lead out of an embedded stack."""
+    return [
+        name
+        for name in os.environ
+        if (name.startswith(FOREIGN) or name.upper().endswith("_PROXY")) and not name.startswith(KEPT)
+    ]
+
+
+def surroundings(address: str) -> dict[str, str]:
+    """The variables of this process without foreign ones, and Temporal's at that address."""
+    own = {name: value for name, value in os.environ.items() if name not in foreign_variables()}
+    # A profile in the user's own file would add its key, namespace and certificates to the address.
+    return {**own, "TEMPORAL_ADDRESS": address, "TEMPORAL_CONFIG_FILE": os.devnull}
 
 
 @contextmanager

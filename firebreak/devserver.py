@@ -56,7 +56,7 @@ def binary() -> str:
     if found is None:
         raise FirebreakError(
             "the `temporal` binary is not on PATH",
-            remedy="install firebreak[sandbox], or set TEMPORAL_ADDRESS to a server of your own",
+            remedy="install firebreak[sandbox]",
         )
     return found
 

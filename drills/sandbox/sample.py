@@ -132,9 +132,14 @@ def write_rogue_config(inventory_path: Path, attacks: Json | None) -> Path | Non
     return write_private(inventory_path.with_name(ROGUE_FILE), json.dumps(attacks, indent=2))
 
 
-def write_environment(path: Path, environment: Mapping[str, str]) -> None:
-    """Write variables in the form that a shell reads, for their owner only: they hold credentials."""
-    write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()))
+def write_environment(path: Path, environment: Mapping[str, str], *, without: Iterable[str] = ()) -> None:
+    """Write variables in the form that a shell reads, for their owner only: they hold credentials.
+
+    The shell forgets the variables named by ``without`` first.
+    """
+    forgotten = "".join(f"unset {shlex.quote(name)}\n" for name in without)
+    own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+    write_private(path, forgotten + own)
 
 
 def read_environment(path: Path) -> dict[str, str]:

@@ -48,7 +48,8 @@ def up(folder: Path) -> None:
     """Run the embedded stack with a sample workload in every cloud.
 
     Rogue agents attack through the workloads until the command is told to stop. Temporal dev server, AWS and
-    Azure sandboxes, workers and the console run in memory and on this machine only.
+    Azure sandboxes, workers and the console run in memory and on this machine only. Of the shell's TEMPORAL_*
+    and FIREBREAK_* variables they heed FIREBREAK_LOG_* and FIREBREAK_PROOF__* alone.
     """
     parts = [_sandbox_part(name) for name in ("firebreak.cli.stack", "drills.stack", "drills.console")]
     parts[0].claimed(folder, "up")
@@ -56,7 +57,7 @@ def up(folder: Path) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
     with parts[0].running(folder) as made, parts[1].rogue_agents(made), parts[2].console(made) as console:
-        click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui or 'your own'}")
+        click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui}")
         for cloud, played in made.clouds.items():
             click.echo(f"{cloud} sandbox {played.sandbox.url}")
         click.echo(f"Console {console.url}, with a link for each of two people, which works once:")

@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
 
 from drills.sandbox.sample import ENVIRONMENT_FILE, write_environment
-from drills.stack import Stack, embedded
+from drills.stack import Stack, embedded, foreign_variables
 from firebreak.connect import connect
 from firebreak.doctor import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.errors import FirebreakError, UsageError
@@ -23,8 +23,6 @@ from firebreak.start import cloud_queue
 READY_SECONDS = 60.0
 Queue = tuple[str, TaskQueueType.ValueType]
 """A task queue, and the kind of tasks that somebody must wait for there."""
-_FOREIGN = ("AWS_", "AZURE_")
-"""Credentials and profiles of the surrounding shell must not leak into the stack."""
 
 
 def claimed(folder: Path, command: str) -> Path:
@@ -61,14 +59,16 @@ def _marker(place: Path, command: str) -> Path:
 def running(folder: Path) -> Iterator[Stack]:
     """Start everything and wait until every task queue is worked on.
 
-    The process's own environment points at the stack from then on; ``folder/env`` does it for a shell.
+    The process's own environment points at the stack from then on; ``folder/env`` does it for a shell, which
+    also forgets by it what this process had to forget.
     """
     folder = folder.resolve()  # files that the settings name are read by processes elsewhere
-    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+    foreign = foreign_variables()
+    for name in foreign:
         del os.environ[name]
     with embedded(folder) as stack:
         own = {name: value for name, value in stack.environment.items() if os.environ.get(name) != value}
-        write_environment(folder / ENVIRONMENT_FILE, own)
+        write_environment(folder / ENVIRONMENT_FILE, own, without=foreign)
         os.environ.update(own)
         asyncio.run(_ready(stack))
         yield stack

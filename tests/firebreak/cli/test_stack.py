@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -36,6 +35,15 @@ RUN_KEYS = {
     *("elapsed_seconds", "target_seconds", "within_target", "phases", "evidence"),
 }
 PHASE_KEYS = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "deviations", "measures"}
+ELSEWHERE = {
+    "TEMPORAL_ADDRESS": "127.0.0.1:1",
+    "TEMPORAL_API_KEY": "elsewhere",
+    "TEMPORAL_NAMESPACE": "elsewhere",
+    "FIREBREAK_TASK_QUEUE": "elsewhere",
+    "FIREBREAK_NOTIFY__PAGERDUTY_KEY": "elsewhere",
+    "FIREBREAK_CONSOLE__OIDC__ISSUER": "elsewhere",
+}
+"""What a responder's shell says of production; nothing of it may hold in a stack for trying things out."""
 FINDING_KEYS = {"holds", "method", "observed", "observed_at", "detail"}
 
 
@@ -55,7 +63,7 @@ class Shell:
         ended = subprocess.run(
             [sys.executable, "-m", "firebreak", *arguments],
             cwd=self.folder,
-            env={**os.environ, **self.environment},
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=240,
@@ -72,7 +80,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "firebreak", "up", "--folder", str(folder)],
-            env={**os.environ, **fast, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **fast, **ELSEWHERE, "PYTHONUNBUFFERED": "1"},
             stdout=output,
             stderr=output,
         )
@@ -82,7 +90,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        yield Shell(folder, fast | _read(folder / "env"), process)
+        yield Shell(folder, _sourced(folder / "env", ELSEWHERE | fast), process)
     finally:
         process.terminate()
         process.wait(60)
@@ -98,6 +106,13 @@ def test_up_names_every_sandbox_and_workload(shell: Shell) -> None:
     for workload, cloud in CLOUDS.items():
         assert f"{cloud} sandbox http://127.0.0.1:" in told
         assert f"contain {workload} " in told
+
+
+def test_no_process_of_the_stack_knows_what_the_shell_said_of_production(shell: Shell) -> None:
+    seen = [each.environ() for each in psutil.Process(shell.process.pid).children(recursive=True)]
+    assert len(seen) >= 8
+    for environment in (*seen, shell.environment):
+        assert set(ELSEWHERE.items()).isdisjoint(environment.items())
 
 
 def test_up_prints_a_login_link_for_each_of_two_people(shell: Shell) -> None:
@@ -247,8 +262,17 @@ def test_up_leaves_nothing_behind_when_it_is_stopped(shell: Shell) -> None:
     assert alive == []
 
 
-def _read(path: Path) -> dict[str, str]:
-    pairs = (word.partition("=") for word in shlex.split(path.read_text()))
+def _sourced(path: Path, before: dict[str, str]) -> dict[str, str]:
+    """The variables of a shell that had some of its own when it read the file."""
+    script = 'set -a; . "$1"; exec env --null'
+    shell = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", str(path)],
+        env={**os.environ, **before},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pairs = (line.partition("=") for line in shell.stdout.split("\0") if line)
     return {name: value for name, _, value in pairs}
 
 
@@ -259,7 +283,6 @@ def _public_key(shell: Shell) -> str:
         "print(provider(Cloud.AWS).signer(load_settings(), Mode.LIVE).public_key.keyval['public'])"
     )
     command = [sys.executable, "-c", program]
-    environment = {**os.environ, **shell.environment}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        command, env=shell.environment, capture_output=True, text=True, check=True, timeout=60
     ).stdout
