@@ -24,7 +24,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.inputs import Page
@@ -251,7 +251,7 @@ async def release(
 ) -> Started:
     """Start the release of a contained workload; raises GuardError where it may not be released.
 
-    Without an approver it waits, at most a day, for another person's ``approve``.
+    Without an approver it waits, at most a day, for another person's ``approve``; one at a time.
     """
     if approved_by and same_person(by, approved_by):
         raise GuardError(
@@ -290,18 +290,33 @@ async def release(
         task_queue=cloud_queue(settings, document.cloud),
         alerts=alert_refs(document.triggers),
     )
-    started = await client.start_workflow(
-        Release.run,
-        request,
-        id=f"release-{incident_id}",
-        task_queue=settings.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=_attributes(incident_id, document.workload_id, document.mode),
-        priority=PRIORITY[document.mode],
-        static_summary=f"release {document.workload_id}",
-    )
+    try:
+        started = await client.start_workflow(
+            Release.run,
+            request,
+            id=f"release-{incident_id}",
+            task_queue=settings.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=_attributes(incident_id, document.workload_id, document.mode),
+            priority=PRIORITY[document.mode],
+            static_summary=f"release {document.workload_id}",
+        )
+    except WorkflowAlreadyStartedError as error:
+        raise await _asked_before(client, incident_id) from error
     return Started(
         incident_id=incident_id, workflow_id=started.id, run_id=started.result_run_id or "", joined=False
+    )
+
+
+async def _asked_before(client: Client, incident_id: str) -> GuardError:
+    """Why a second release is not started: it would drop the names and the reason of who asks for it."""
+    other = await status(client.get_workflow_handle(f"release-{incident_id}"))
+    waits = other.awaiting is not None and other.awaiting.kind == "approval"
+    approve = f"`firebreak approve {incident_id} --by NAME --reason TEXT`, by another person"
+    return GuardError(
+        f"a release asked for by {other.requested_by} {'waits for approval' if waits else 'is under way'}",
+        resource=incident_id,
+        remedy=approve if waits else f"`firebreak status release-{incident_id} --watch`",
     )
 
 

@@ -177,6 +177,20 @@ async def test_a_release_without_an_approver_waits_for_another_person(stage: Sta
     assert run.recording.release_packages[0].request.approved_by == "sam"
 
 
+async def test_a_second_release_is_not_started_beside_one_that_waits(stage: Stage) -> None:
+    run = await contained(stage, Script(standard()))
+    handle = await asked_for(run)
+    with pytest.raises(GuardError, match="asked for by casey waits for approval") as refused:
+        await released(run, by="ben", approved_by="sam")
+    assert f"firebreak approve {run.incident_id}" in refused.value.remedy
+    document = await start.status(handle)
+    assert document.awaiting is not None
+    assert run.recording.count("revert") == 0
+    await decided(run, "approve", by="ben")
+    await handle.result()
+    assert (await start.status(handle)).verdict is Verdict.RELEASED
+
+
 async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
     run = await contained(stage, Script(standard()))
     handle = await asked_for(run)
