@@ -51,6 +51,8 @@ def there_and_back(ground: Ground, kind: type[Measure[Any]], run: Run, target: T
     with companion(ground, kind, run, target):
         for change in changes:
             findings = until_it_holds(ground, measure, target, change)
+            if any(each.inconclusive for each in findings):  # as after `retry`: the other had them
+                findings = until_it_holds(ground, measure, target, measure.apply(target, state))
             assert holds(findings), (target.key, [each.observed for each in findings])
     if not kind.irreversible:
         back(measure, target, state, changes)
