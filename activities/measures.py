@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 from temporalio import activity
 
@@ -11,6 +13,7 @@ from activities.liveness import heartbeating, pause
 from firebreak import marker, planning, steps
 from firebreak.engine import Engine
 from firebreak.logs import bind_incident
+from firebreak.measure import now
 from firebreak.model import Stored
 from firebreak.planning import Preview
 from firebreak.record import ContainmentInput, Plan, StepOutcome, needs_approval
@@ -60,7 +63,7 @@ class MeasureActivities:
     async def contain(self, request: StepInput) -> StepOutcome:
         """Apply one step and observe it until it is proved or its time is over."""
         bind_incident(request.run.incident_id)
-        polling = Polling(until=request.until, gate=request.gate, pause=pause)
+        polling = Polling(until=_on_this_clock(request.until), gate=request.gate, pause=pause)
         with translated():
             async with heartbeating(request.resume) as progress:
                 if request.applied is not None:
@@ -93,3 +96,8 @@ class MeasureActivities:
             return made
         log.warning("marker.release_in_flight", note=IN_FLIGHT)
         return made.model_copy(update={"notes": (*made.notes, IN_FLIGHT)})
+
+
+def _on_this_clock(until: datetime) -> datetime:
+    """The deadline on a clock that may be minutes away from the server's: the time left is the same."""
+    return now() + (until - activity.info().started_time)

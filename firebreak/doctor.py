@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -20,17 +19,18 @@ from firebreak.errors import EvidenceError, FirebreakError, MissingPermissionErr
 from firebreak.evidence.vault import Vault
 from firebreak.inventory import Inventory
 from firebreak.links import Links
-from firebreak.liveness import canary
+from firebreak.liveness import canary, clock_ahead
 from firebreak.measure import measures, now
 from firebreak.model import Cloud, FrozenModel, Mode, Run, Workload
 from firebreak.notify import channels, commenting
 from firebreak.policy.rules import Rules
+from firebreak.pollers import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.provider import Provider, provider
 from firebreak.settings import Settings, load_settings
 from firebreak.start import cloud_queue
 
-WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+CLOCKS_APART_SECONDS = 5.0
+"""More than clocks that are kept by NTP differ."""
 
 STORE_REMEDY = (
     "give the store versions and locks, and no default retention: every exhibit is locked on its own"
@@ -153,6 +153,7 @@ async def _examine_temporal(made: Examination, settings: Settings, clouds: list[
         made.skip("workers", "need the Temporal server")
         return
     queue = settings.task_queue
+    await made.look("clock", lambda: _clock(client, queue))
     polled = await made.look("workflow worker", lambda: _polled(client, queue, WORKFLOWS, "workflows"))
     if polled:
         await made.look("canary workflow", lambda: _canary(client, queue))
@@ -172,20 +173,22 @@ def _cloud_polled(
     return lambda: _polled(client, cloud_queue(settings, cloud), ACTIVITIES, cloud.value)
 
 
-async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
-    """The identities of the workers that poll a task queue at present."""
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-    )
-    answer = await client.workflow_service.describe_task_queue(request)
-    return sorted(each.identity for each in answer.pollers)
-
-
 async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, role: str) -> tuple[str, int]:
     found = await pollers(client, queue, kind)
     if not found:
         raise FirebreakError(f"nobody polls {queue}", remedy=f"start firebreak worker --role {role}")
     return f"{queue} is polled by {', '.join(found)}", len(found)
+
+
+async def _clock(client: Client, queue: str) -> tuple[str, None]:
+    """Whether this clock agrees with the server's: triggers, evidence and signatures carry its time."""
+    ahead = await clock_ahead(client, queue)
+    if abs(ahead) > CLOCKS_APART_SECONDS:
+        raise FirebreakError(
+            f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Temporal's",
+            remedy="keep both by NTP",
+        )
+    return "within 5 s of the Temporal server's", None
 
 
 async def _canary(client: Client, queue: str) -> tuple[str, None]:

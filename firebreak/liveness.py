@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from firebreak.errors import FirebreakError
+from firebreak.measure import now
 from workflows.preview import Canary
 
 log = structlog.get_logger("firebreak.liveness")
@@ -63,6 +64,23 @@ async def canary(client: Client, task_queue: str) -> bool:
     except (WorkflowFailureError, RPCError):  # timed out, or the server is away: not alive
         return False
     return True
+
+
+async def clock_ahead(client: Client, task_queue: str) -> float:
+    """By how many seconds this machine's clock is ahead of the server's; negative where it is behind.
+
+    The server stamps the start of a workflow; what the call itself took does not count. No worker is needed.
+    """
+    before = now()
+    handle = await client.start_workflow(
+        Canary.run,
+        id=f"canary-{uuid.uuid4().hex}",
+        task_queue=task_queue,
+        execution_timeout=CANARY_TIMEOUT,
+    )
+    after = now()
+    stamped = (await handle.describe()).start_time
+    return max((before - stamped).total_seconds(), 0.0) - max((stamped - after).total_seconds(), 0.0)
 
 
 def workflow_pollers(metrics: str) -> int:

@@ -79,6 +79,7 @@ class Containment(Approvable):
         self.calls = Calls(request)
         self.alerts = Alerts(self.facts, self.calls)
         self.oncall = OnCall(self.facts, alert_refs((request.trigger,)))
+        self.oncall.correct_clock()
         self.custody = Custody(request)
         self.preserving: list[asyncio.Task[Stored | None]] = []
         self.decisions = Decisions(self.facts, request.trigger, self.oncall)

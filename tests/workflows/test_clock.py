@@ -75,6 +75,32 @@ async def test_the_clock_counts_from_the_trigger_not_from_the_start_of_the_run(s
     assert document.elapsed_seconds >= 600
 
 
+async def test_a_fast_clock_of_the_caller_lends_the_run_no_time(skipping: Stage) -> None:
+    fast = await skipping.now() + timedelta(minutes=20)
+    run = await skipping.play(Script(standard(act("deny-all", 1, "unproven"))), received_at=fast)
+    await run.asked()
+    await skipping.pass_time(30 * 60)
+    await run.decide("retry")
+    document = await run.ended()
+    assert (document.verdict, document.within_target) == (Verdict.CONTAINED, False)
+    assert document.elapsed_seconds >= 1800
+    assert "not contained within 15 minutes; the run goes on" in document.warnings
+    (note,) = [each for each in document.notes if "clock" in each]
+    assert note.startswith(("the trigger's time is 1200 s", "the trigger's time is 1199 s"))
+
+
+async def test_an_old_trigger_is_said_and_counts(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard()), received_at=await skipping.now() - timedelta(minutes=5))
+    document = await run.ended()
+    assert document.elapsed_seconds >= 300
+    assert [each for each in document.notes if "older than the run" in each] != []
+
+
+async def test_clocks_that_agree_are_not_spoken_of(skipping: Stage) -> None:
+    run = await skipping.play(Script(standard()), received_at=await skipping.now() + timedelta(seconds=2))
+    assert (await run.ended()).notes == ()
+
+
 async def test_a_dead_notifier_neither_delays_nor_blocks_and_is_shown(skipping: Stage) -> None:
     run = await skipping.play(Script(standard(), notifier="dead"))
     document = await run.ended()

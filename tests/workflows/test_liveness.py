@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
 from firebreak import liveness, start
+from firebreak.doctor import Examination, Outcome, _clock
 from firebreak.liveness import WedgedError
+from firebreak.measure import now
 from tests.workflows.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -90,3 +93,21 @@ async def test_a_stopping_worker_stops_being_watched_at_once(stage: Stage) -> No
     stop = asyncio.Event()
     stop.set()
     await asyncio.wait_for(liveness.watch(stage.client, start.cloud_queue, "127.0.0.1:1", stop), 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("minutes", [-20, 0, 20])
+async def test_the_distance_to_the_servers_clock_is_measured(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    monkeypatch.setattr(liveness, "now", lambda: now() + timedelta(minutes=minutes))
+    assert abs(await liveness.clock_ahead(stage.client, "nobody-works-here") - minutes * 60) < 5
+
+
+async def test_doctor_names_a_clock_that_is_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Examination()
+    await made.look("clock", lambda: _clock(stage.client, stage.settings.task_queue))
+    monkeypatch.setattr(liveness, "now", lambda: now() + timedelta(minutes=3))
+    await made.look("clock", lambda: _clock(stage.client, stage.settings.task_queue))
+    assert [each.outcome for each in made.checks] == [Outcome.OK, Outcome.FAILED]
+    assert "s ahead of Temporal" in made.checks[1].detail
+    assert "NTP" in made.checks[1].remedy
