@@ -6,6 +6,8 @@ comes from Temporal's own variables (``TEMPORAL_ADDRESS``, ...), credentials fro
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firebreak.errors import SettingsError
 from firebreak.model import Cloud, Mode
+from firebreak.variables import DELIMITER, PREFIX, problems
 
 
 class _Section(BaseModel):
@@ -345,7 +348,7 @@ class Settings(BaseSettings):
     """Everything that can be configured, with production defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FIREBREAK_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="ignore"
     )
 
     inventory: Path = Path("workloads.yaml")
@@ -381,13 +384,16 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Read the environment once; raises SettingsError naming each variable that is wrong."""
+    if wrong := problems(Settings, os.environ):
+        raise _invalid(wrong)
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(
-            f"FIREBREAK_{'__'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
+        raise _invalid(
+            f"{PREFIX}{DELIMITER.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
             for each in error.errors()
-        )
-        raise SettingsError(
-            f"invalid settings: {problems}", remedy="correct the environment variables"
         ) from error
+
+
+def _invalid(wrong: Iterable[str]) -> SettingsError:
+    return SettingsError(f"invalid settings: {'; '.join(wrong)}", remedy="correct the environment variables")

@@ -17,8 +17,6 @@ from drills.sandbox.azure.client import AzureSandbox
 from drills.sandbox.azure.client import start_sandbox as start_azure_sandbox
 
 _FOREIGN_SETTINGS = ("AWS_", "AZURE_", "FIREBREAK_", "TEMPORAL_", "BOTO")
-_OF_TESTS = frozenset({"FIREBREAK_ARM_SCHEMAS"})
-"""What is said to the tests themselves: where a checkout of public schemas is."""
 
 
 class NetworkRefusedError(RuntimeError):
@@ -28,8 +26,7 @@ class NetworkRefusedError(RuntimeError):
 def pytest_configure() -> None:
     """Forget the developer's cloud settings, and refuse every address beyond this machine from here on."""
     for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
-        if name not in _OF_TESTS:
-            del os.environ[name]
+        del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     sys.addaudithook(_refuse_network)

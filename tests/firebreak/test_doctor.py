@@ -49,6 +49,25 @@ async def test_a_malformed_setting_ends_the_examination(monkeypatch: pytest.Monk
     assert made.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "FIREBREAK_GUARD__PROTECTED_PRINCIPALS",
+        "FIREBREAK_NOTIFY__URLS",
+        "FIREBREAK_EVIDENCE__ACCESS",
+        "FIREBREAK_GUARD_PROTECTED_PRINCIPALS",
+    ],
+)
+async def test_a_setting_that_is_no_json_or_none_at_all_is_a_row_of_its_own(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "arn:x")
+    made = await examine(None)
+    failed = next(check for check in made.checks if check.outcome is Outcome.FAILED)
+    assert (failed.name, made.exit_code) == ("settings", 2)
+    assert variable in failed.detail
+
+
 async def test_an_unusable_inventory_is_invalid_input(tmp_path: Path) -> None:
     (tmp_path / "workloads.yaml").write_text("version: 1\n")
     made = await examine(None)

@@ -1,7 +1,7 @@
 """Request bodies against the public JSON schemas of Azure Resource Manager.
 
 The schemas are not kept here. Name a checkout of Azure/azure-resource-manager-schemas in
-FIREBREAK_ARM_SCHEMAS, and every resource that the sample and the lives of all measures write is held
+ARM_SCHEMAS, and every resource that the sample and the lives of all measures write is held
 against them. The validator itself is always under test, against a small tree of the same layout.
 """
 
@@ -22,7 +22,7 @@ from firebreak.model import Cloud, JsonObject, Run, State, Target
 from tests.drills.sandbox.azure.armschemas import ArmSchemas, Put, SchemaError
 from tests.grounds import AzureGround, Ground, grounds
 
-CHECKOUT = "FIREBREAK_ARM_SCHEMAS"
+CHECKOUT = "ARM_SCHEMAS"
 HOME = "https://schema.management.azure.com/schemas"
 EXPRESSION = {"$ref": f"{HOME}/common/definitions.json#/definitions/expression"}
 
