@@ -62,8 +62,8 @@ class OnCall:
             return
         self.facts.triggered_at = started
         self.facts.notes.append(
-            f"the trigger's time is {apart:.0f} s after the start of the run: the caller's clock is fast, and the "
-            "time counts from the start"
+            f"the trigger's time is {apart:.0f} s after the start of the run: the caller's clock is fast, "
+            "and the time counts from the start"
         )
 
     def page(
