@@ -15,8 +15,8 @@ from bench.ground import FAST_PROOF, Contained, Ground, connected, contain, grou
 from bench.plainside import Plain, plain
 from bench.processes import Running, machine
 from firebreak import devserver
-from firebreak.doctor import ACTIVITIES, pollers
 from firebreak.model import Phase, Verdict, Workload
+from firebreak.pollers import ACTIVITIES, pollers
 from firebreak.start import cloud_queue
 
 PHASES = (Phase.IDENTITY_REVOKE, Phase.NETWORK_ISOLATE, Phase.ARTIFACT_FREEZE)

@@ -34,11 +34,13 @@ from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
 from firebreak.people import same_person
 from firebreak.planning import Preview
+from firebreak.pollers import ACTIVITIES, WORKFLOWS, require_polled
 from firebreak.reading import cut_off
 from firebreak.record import ContainmentInput, Decision, Ended, ReleaseInput, RunStatus, Trigger, alert_refs
 from firebreak.settings import Settings
 from workflows.alarm import Alarm
 from workflows.containment import Containment
+from workflows.options import PLANNING
 from workflows.preview import PreviewContainment
 from workflows.release import Release
 
@@ -140,16 +142,18 @@ async def contain(
 
 
 async def preview(client: Client, settings: Settings, workload: Workload, trigger: Trigger) -> Preview:
-    """What a containment would do, without a mutating call."""
+    """What a containment would do, without a mutating call; raises FirebreakError where no worker is."""
     incident_id = new_incident_id()
     request = request_for(settings, workload, trigger, incident_id, Mode.LIVE)
+    await require_polled(client, settings.task_queue, WORKFLOWS, "workflows")
+    await require_polled(client, request.task_queue, ACTIVITIES, workload.cloud)
     try:
         return await client.execute_workflow(
             PreviewContainment.run,
             request,
             id=f"preview-{incident_id}",
             task_queue=settings.task_queue,
-            execution_timeout=timedelta(minutes=5),
+            execution_timeout=PLANNING + ANSWER_TIME,
         )
     except WorkflowFailureError as error:
         raise _failure(error) from error
@@ -429,7 +433,7 @@ def _failure(error: WorkflowFailureError) -> FirebreakError:
         return UsageError(text)
     if kind in {"GuardError", "MissingPermissionError"}:
         return GuardError(text)
-    return FirebreakError(text)
+    return FirebreakError(text, remedy="`firebreak doctor` tells whether the workers answer")
 
 
 def _quoted(name: str) -> str:

@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from temporalio.service import RPCError, RPCStatusCode
 
 from firebreak import logs, start
+from firebreak.cli.output import say
 from firebreak.connect import connect
 from firebreak.errors import FirebreakError, UsageError
 from firebreak.record import RunStatus
@@ -21,6 +22,8 @@ from firebreak.settings import Settings, load_settings
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long a run may go unanswered before the command gives up watching; the run itself goes on."""
+
+NO_WORKER = "start a worker (`firebreak worker --role workflows`)"
 
 ValueT = TypeVar("ValueT")
 
@@ -80,6 +83,7 @@ async def _end(handle: WorkflowHandle[Any, Any]) -> None:
 async def patiently(handle: WorkflowHandle[Any, Any]) -> RunStatus:
     """Ask for the status until an answer comes: a worker or the server may be restarting."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    told = False
     while True:
         try:
             return await start.status(handle)
@@ -88,8 +92,11 @@ async def patiently(handle: WorkflowHandle[Any, Any]) -> RunStatus:
                 raise FirebreakError(
                     f"nobody answers for the run: {error}",
                     resource=handle.id,
-                    remedy="start a worker (`firebreak worker --role workflows`); the run goes on by itself",
+                    remedy=f"{NO_WORKER}; the run goes on by itself",
                 ) from error
+            if not told:
+                say(f"nobody answers for the run yet; waiting for up to {PATIENCE_SECONDS:.0f} s")
+            told = True
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -112,6 +119,9 @@ def _is_final(error: Exception) -> bool:
 
 
 def _explained(error: RPCError) -> FirebreakError:
+    # A query that no worker takes: the server's status, or the client's own when its patience is over.
+    if error.status in {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED}:
+        return FirebreakError(f"nobody answered in time: {error.message}", remedy=NO_WORKER)
     remedy = {
         RPCStatusCode.NOT_FOUND: "check TEMPORAL_NAMESPACE and the id",
         RPCStatusCode.PERMISSION_DENIED: "check the Temporal credentials",

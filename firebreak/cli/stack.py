@@ -15,8 +15,8 @@ from temporalio.client import Client
 from drills.sandbox.sample import ENVIRONMENT_FILE, write_environment
 from drills.stack import Stack, embedded, foreign_variables
 from firebreak.connect import connect
-from firebreak.doctor import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.errors import FirebreakError, UsageError
+from firebreak.pollers import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.settings import Settings, load_settings
 from firebreak.start import cloud_queue
 

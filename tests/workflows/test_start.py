@@ -8,8 +8,8 @@ import secrets
 import pytest
 
 from firebreak import errors, start
-from firebreak.errors import GuardError, UsageError
-from firebreak.model import Consent, Mode, Verdict
+from firebreak.errors import FirebreakError, GuardError, UsageError
+from firebreak.model import Cloud, Consent, Mode, Verdict
 from firebreak.record import Decision
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage, until, workload_named
@@ -119,6 +119,18 @@ async def test_a_failed_preview_keeps_its_kind(
     monkeypatch.setattr(stage.acting, "otherwise", lambda: Script((), plan_errors=(getattr(errors, kind),)))
     with pytest.raises(raised, match="preview fails as scripted"):
         await start.preview(stage.client, stage.settings, workload_named("agent"), await stage.trigger())
+
+
+@pytest.mark.parametrize("role", ["workflows", "azure"])
+async def test_a_preview_that_nobody_works_on_names_the_missing_worker(stage: Stage, role: str) -> None:
+    alone = stage.settings.model_copy(update={"task_queue": "nobody"})
+    settings = alone if role == "workflows" else stage.settings
+    workload = workload_named("agent").model_copy(update={"cloud": Cloud.AZURE})
+    with pytest.raises(FirebreakError, match=f"no worker for {role}") as refused:
+        await asyncio.wait_for(
+            start.preview(stage.client, settings, workload, await stage.trigger()), timeout=60
+        )
+    assert f"firebreak worker --role {role}" in refused.value.remedy
 
 
 async def test_live_runs_go_before_drills(stage: Stage) -> None:
