@@ -7,6 +7,7 @@ with who, what, when and the outcome; reads are not.
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -15,27 +16,29 @@ from drills.sandbox.azure import clock, ids
 from drills.sandbox.azure.call import Answer, Call
 from drills.sandbox.azure.state import on_reset
 from drills.sandbox.azure.tenancy import tenancy
+from drills.sandbox.calls import KEPT_CALLS
 
 JsonObject = dict[str, Any]
 _READS = frozenset({"GET", "HEAD"})
 
 
 class ActivityLog:
-    """The entries of every subscription, oldest first."""
+    """The newest entries of every subscription, oldest first."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self._entries: dict[str, list[JsonObject]] = {}
+    def __init__(self, kept: int = KEPT_CALLS) -> None:
+        """Start empty; keep that many of each subscription."""
+        self._kept = kept
+        self._entries: dict[str, deque[JsonObject]] = {}
 
     def append(self, subscription: str, entry: JsonObject) -> None:
         """Add an entry."""
-        self._entries.setdefault(subscription.lower(), []).append(entry)
+        self._entries.setdefault(subscription.lower(), deque(maxlen=self._kept)).append(entry)
 
     def entries(
         self, subscription: str, since: datetime | None = None, until: datetime | None = None
     ) -> list[JsonObject]:
         """Return a subscription's entries of a period."""
-        found = self._entries.get(subscription.lower(), [])
+        found = list(self._entries.get(subscription.lower(), ()))
         return [one for one in found if _within(one["eventTimestamp"], since, until)]
 
     def clear(self) -> None:

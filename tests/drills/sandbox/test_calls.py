@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from drills.sandbox.aws.calls import RecordedCall
+from drills.sandbox.aws.stubs.cloudtrail import Event, History
+from drills.sandbox.azure.activitylog import ActivityLog
 from drills.sandbox.calls import DroppedError, Recorder
 from drills.sandbox.control import PREFIX, Control
 
@@ -32,6 +35,35 @@ def control(recorder: Recorder[Call, str]) -> Control:
     served = Control()
     recorder.serve(served.route, lambda _: "")
     return served
+
+
+def test_the_event_history_keeps_the_newest() -> None:
+    kept, place = History(kept=3), ("222222222222", "eu-central-1")
+    for seq in range(1, 6):
+        facts = dict.fromkeys(("principal_arn", "access_key_id_suffix", "operation"), "")
+        call = RecordedCall(
+            seq=seq,
+            at="2026-11-23T00:00:00+00:00",
+            account=place[0],
+            region=place[1],
+            service="ec2",
+            mutating=True,
+            status=200,
+            error_code=None,
+            resources=[],
+            params={},
+            **facts,
+        )
+        kept.add(Event(call, "", None))
+    assert [event.call.seq for event in kept.newest_first(place, ("", ""), None)] == [5, 4, 3]
+    assert [event.call.seq for event in kept.newest_first(place, ("", ""), 5)] == [4, 3]
+
+
+def test_the_activity_log_keeps_the_newest() -> None:
+    kept = ActivityLog(kept=2)
+    for number in range(4):
+        kept.append("One", {"number": number, "eventTimestamp": f"2026-11-23T00:00:0{number}.000000Z"})
+    assert [entry["number"] for entry in kept.entries("one")] == [2, 3]
 
 
 def asked(control: Control, query: str) -> tuple[int, dict[str, Any]]:

@@ -25,6 +25,7 @@ from drills.sandbox.aws.calls import on_call
 from drills.sandbox.aws.credentials import sessions
 from drills.sandbox.aws.state import on_reset
 from drills.sandbox.aws.stubs import StubError, StubRequest, stub
+from drills.sandbox.calls import KEPT_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,10 +119,11 @@ Place = tuple[str, str]
 
 
 class History:
-    """The management events of every account, oldest first, indexed by what they can be looked up by."""
+    """The newest management events of every account, oldest first, by what they can be looked up by."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, kept: int = KEPT_CALLS) -> None:
+        """Start empty; keep that many of each account, region and attribute."""
+        self._kept = kept
         self._lock = threading.Lock()
         self._events: dict[tuple[Place, str, str], list[Event]] = {}
 
@@ -132,6 +134,7 @@ class History:
             for key, value in (("", ""), *event.attributes()):
                 events = self._events.setdefault((place, key, value), [])
                 insort(events, event, key=_sequence)  # calls that ended together may arrive swapped
+                del events[: -self._kept]
 
     def clear(self) -> None:
         """Forget every event."""
@@ -139,12 +142,11 @@ class History:
             self._events.clear()
 
     def newest_first(self, place: Place, attribute: tuple[str, str], before: int | None) -> Iterator[Event]:
-        """Yield the events with an attribute, from the one before the given sequence number on."""
+        """Return the events with an attribute, from the one before the given sequence number on."""
         with self._lock:
             events = self._events.get((place, *attribute), [])
-            end = len(events) if before is None else bisect_left(events, before, key=_sequence)
-        for index in range(end - 1, -1, -1):
-            yield events[index]
+            older = events[: None if before is None else bisect_left(events, before, key=_sequence)]
+        return reversed(older)
 
 
 def _sequence(event: Event) -> int:
