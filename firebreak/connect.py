@@ -13,7 +13,8 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from firebreak.codec import data_converter
-from firebreak.errors import FirebreakError
+from firebreak.errors import FirebreakError, SettingsError
+from firebreak.logs import redacted_text
 from firebreak.settings import Settings
 
 INCIDENT = SearchAttributeKey.for_keyword("FirebreakIncident")
@@ -26,19 +27,43 @@ SEARCH_ATTRIBUTES = (INCIDENT, WORKLOAD, MODE)
 async def connect(settings: Settings, runtime: Runtime | None = None, *, lazy: bool = False) -> Client:
     """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE`` and the TLS variables say.
 
-    Raises FirebreakError naming the address when nothing answers there; with ``lazy`` the first call does.
+    Raises SettingsError when they cannot be used, and FirebreakError with the address and the reason when no
+    connection comes about; with ``lazy`` the first call does.
     """
-    config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
-    config.setdefault("target_host", "localhost:7233")
+    config, converter = _configured(), data_converter(settings)
     try:
-        return await Client.connect(
-            **config, data_converter=data_converter(settings), runtime=runtime, lazy=lazy
-        )
+        return await Client.connect(**config, data_converter=converter, runtime=runtime, lazy=lazy)
     except RuntimeError as error:  # the SDK's word for every failure to connect
         raise FirebreakError(
-            f"no Temporal server answers at {config['target_host']}",
-            remedy="start one (`firebreak up` for the embedded one) or set TEMPORAL_ADDRESS",
+            f"no connection to Temporal at {config['target_host']}: {_reason(error)}",
+            remedy="start a server (`firebreak up` for the embedded one), or correct TEMPORAL_ADDRESS, "
+            "TEMPORAL_API_KEY or the TEMPORAL_TLS_* variables",
         ) from error
+    except ValueError as error:  # its word for an address that is none
+        raise _unusable(error) from error
+
+
+def _configured() -> dict[str, Any]:
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # a file that is not there; a profile or a file that makes no sense
+        raise _unusable(error) from error
+    return {"target_host": "localhost:7233", **config}
+
+
+def _unusable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"Temporal's own settings cannot be used: {_reason(error)}",
+        remedy="correct the TEMPORAL_* variables, or the file that TEMPORAL_CONFIG_FILE names",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The first line: further ones repeat the configuration file, which may hold a key."""
+    return redacted_text(next(iter(str(error).splitlines()), type(error).__name__))
 
 
 async def ensure_search_attributes(client: Client) -> None:
