@@ -14,6 +14,7 @@ from firebreak.measure import now
 from firebreak.model import Stored
 from firebreak.settings import Settings
 from providers.aws.vault import PART_BYTES, S3Vault
+from tests.providers.aws.conftest import EVIDENCE, allow, policy
 
 MIB = 1024 * 1024
 
@@ -146,6 +147,22 @@ def test_unlocked_evidence_is_reported_and_not_destroyed(world: Any, fresh: Any)
     assert b"".join(vault.read(stored)) == b"evidence"
 
 
+def test_a_lock_that_may_not_be_read_is_no_lock(world: Any, fresh: Any) -> None:
+    vault = world.vault()
+    stored = vault.put(fresh("INC") + "/a", b"evidence")
+    assert stored.locked_until is not None
+    iam, place = world.admin("iam", EVIDENCE), {"RoleName": "firebreak-evidence", "PolicyName": "blind"}
+    blind = policy(allow("s3:GetObjectRetention") | {"Effect": "Deny"})
+    iam.put_role_policy(**place, PolicyDocument=blind)
+    try:
+        assert not vault.prove_locked(stored).holds
+        assert vault.find(stored.uri).locked_until is None
+        with pytest.raises(EvidenceError, match="s3:GetObjectRetention"):
+            vault.put(fresh("INC") + "/b", b"evidence")
+    finally:
+        iam.delete_role_policy(**place)
+
+
 def test_a_failing_store_proves_nothing(world: Any, fresh: Any) -> None:
     vault = world.vault()
     stored = vault.put(fresh("INC") + "/a", b"evidence")
@@ -157,6 +174,18 @@ def test_a_failing_store_proves_nothing(world: Any, fresh: Any) -> None:
         world.sandbox.clear_faults()
     assert not finding.holds
     assert finding.inconclusive
+
+
+def test_the_secrets_of_one_incident_are_forgotten_alone(world: Any, fresh: Any) -> None:
+    vault, incident = world.vault(), fresh("INC")
+    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
+    for each in (f"sealed/{incident}/session", *running):
+        vault.hide(each, b"secret")
+    with pytest.raises(EvidenceError, match="neighbours"):
+        vault.forget(f"sealed/{incident}")
+    vault.forget(f"sealed/{incident}/")
+    assert vault.reveal(f"sealed/{incident}/session") is None
+    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
 
 
 def test_secrets_are_hidden_revealed_and_forgotten(world: Any, fresh: Any) -> None:
@@ -176,18 +205,6 @@ def test_secrets_are_hidden_revealed_and_forgotten(world: Any, fresh: Any) -> No
     vault.forget(f"{incident}/session/")
     assert vault.reveal(f"{incident}/session/1") is None
     left = world.admin("s3", "333333333333").list_object_versions(
-def test_the_secrets_of_one_incident_are_forgotten_alone(world: Any, fresh: Any) -> None:
-    vault, incident = world.vault(), fresh("INC")
-    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
-    for each in (f"sealed/{incident}/session", *running):
-        vault.hide(each, b"secret")
-    with pytest.raises(EvidenceError, match="neighbours"):
-        vault.forget(f"sealed/{incident}")
-    vault.forget(f"sealed/{incident}/")
-    assert vault.reveal(f"sealed/{incident}/session") is None
-    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
-
-
         Bucket=world.bucket, Prefix=f"firebreak/.hidden/{incident}"
     )
     assert not left.get("Versions")
