@@ -8,6 +8,7 @@ import importlib.util
 import json
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -106,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return codes.INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough, as with ``| head``
+    except SystemExit:  # click and rich: the reader has seen enough, as with ``| head``
         return codes.INTERNAL_ERROR
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
         if "--debug" in arguments:
@@ -118,7 +119,8 @@ def run(arguments: Sequence[str]) -> int:
 def _report(arguments: Sequence[str], document: JsonObject) -> int:
     """Tell what went wrong: people on standard error, programs on standard output."""
     if "--json" in arguments:
-        click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))
+        with suppress(OSError):  # where standard output itself is what failed, people are told all the same
+            click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))
     click.echo(plain(f"error: {document['message']}"), err=True)
     if document["remedy"]:
         click.echo(plain(f"next: {document['remedy']}"), err=True)

@@ -31,9 +31,9 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
         code = INTERNAL_ERROR
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the shell closed it: ``>&-``
         try:
             stream.flush()
-        except BrokenPipeError:  # the reader has seen enough, as with ``| head``
+        except OSError:  # the reader has seen enough, as with ``| head``, or the disk is full
             code = code or INTERNAL_ERROR
     os._exit(code)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,38 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         assert process.stderr is not None
         assert b"Exception ignored" not in process.stderr.read()
     assert process.returncode == 1
+
+
+COMMANDS = [["measures"], ["measures", "--json"], ["inventory", "schema"]]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_command_whose_reader_is_gone_says_nothing(arguments: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "firebreak", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_command_without_a_standard_output_says_nothing(arguments: list[str]) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "firebreak", *arguments]
+    result = subprocess.run(closed, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_full_disk_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "firebreak", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "No space left" in result.stderr
+    assert "Traceback" not in result.stderr
