@@ -16,7 +16,7 @@ from firebreak import inventory, start
 from firebreak.cli import view
 from firebreak.cli.live import showing
 from firebreak.cli.options import inventory_option
-from firebreak.cli.output import both_times, emit, json_option, plain, show, table
+from firebreak.cli.output import both_times, emit, json_option, plain, say, show, table
 from firebreak.cli.session import Session, checked, connected, patiently, watch
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import UsageError
@@ -103,7 +103,11 @@ async def _contain(
 
 
 async def follow(session: Session, started: Started, *, as_json: bool) -> int:
-    """Watch a started run to its end, print its document, and return its exit code."""
+    """Watch a started run to its end, print its document, and return its exit code.
+
+    What it is and how to see it again is said first: the screen is erased when somebody stops watching.
+    """
+    say(f"{started.incident_id} goes on without this command; {_see(started)}")
     handle = session.client.get_workflow_handle(started.workflow_id, run_id=started.run_id or None)
     with showing() as seen:
         document = await watch(handle, seen)
@@ -164,7 +168,11 @@ def acknowledge(started: Started, what: str, *, as_json: bool) -> None:
         emit(started)
         return
     click.echo(f"{started.incident_id} {what}")
-    click.echo(f"see it with: firebreak status {started.workflow_id} --watch", err=True)
+    say(_see(started))
+
+
+def _see(started: Started) -> str:
+    return f"see it with: firebreak status {started.workflow_id} --watch"
 
 
 def _list(found: list[WorkflowExecution], *, as_json: bool) -> None:
