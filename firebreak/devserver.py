@@ -24,6 +24,9 @@ DYNAMIC_CONFIG = (
 """The dev server has one history shard and reads its queues 20 times a second: every workflow task waits
 for a 50 ms tick. Lifted, since a production cluster's 512 shards do not show that limit."""
 
+DATABASE = "temporal.db"
+"""SQLite's file; its journals lie beside it, with longer names (https://www.sqlite.org/tempfiles.html)."""
+
 START_TIMEOUT = 30.0
 _ANSWER_SECONDS = 3.0
 START_ATTEMPTS = 3
@@ -102,7 +105,7 @@ async def ready(server: DevServer, timeout: float = START_TIMEOUT) -> None:  # n
 def dev_server(folder: Path, *, port: int = 0, ui_port: int = 0, memory: bool = False) -> Iterator[DevServer]:
     """A dev server for the length of a block; its database and log lie in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    database = None if memory else folder / "temporal.db"
+    database = None if memory else folder / DATABASE
     server = _started(port, ui_port, database, folder / "temporal.log")
     try:
         yield server

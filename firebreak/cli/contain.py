@@ -28,10 +28,18 @@ from firebreak.record import IncidentId, RunStatus, Trigger
 from firebreak.start import Started
 
 
+def login_name() -> str:
+    """Who is logged in; raises UsageError where the user id has no account, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # OSError from Python 3.13 on
+        raise UsageError("this user id has no login name", remedy="say who asks: --by NAME") from error
+
+
 @click.command()
 @click.argument("workload_id", metavar="WORKLOAD")
 @click.option("--reason", required=True, help="Why, in a sentence; kept as evidence.")
-@click.option("--by", default=getpass.getuser, show_default="the login name", help="Who asks for it.")
+@click.option("--by", default=login_name, show_default="the login name", help="Who asks for it.")
 @click.option(
     "--incident", show_default="a new one", help="Id of the incident; no other workload may have it."
 )

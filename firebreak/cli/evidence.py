@@ -47,6 +47,8 @@ manifest_option = click.option(
 )
 EXAMPLES = "s3://BUCKET/ or https://ACCOUNT.blob.core.windows.net/CONTAINER/"
 
+KEY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group()
 def evidence() -> None:
@@ -55,12 +57,8 @@ def evidence() -> None:
 
 @evidence.command()
 @click.argument("package")
-@click.option(
-    "--trust", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of live packages."
-)
-@click.option(
-    "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
-)
+@click.option("--trust", multiple=True, type=KEY_FILE, help="Public key (PEM) of live packages.")
+@click.option("--trust-drill", multiple=True, type=KEY_FILE, help="Public key (PEM) of drills.")
 @manifest_option
 @json_option
 def verify(
@@ -116,12 +114,8 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
 
 @evidence.command("report")
 @click.argument("package")
-@click.option(
-    "--trust", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of live packages."
-)
-@click.option(
-    "--trust-drill", multiple=True, type=click.Path(path_type=Path), help="Public key (PEM) of drills."
-)
+@click.option("--trust", multiple=True, type=KEY_FILE, help="Public key (PEM) of live packages.")
+@click.option("--trust-drill", multiple=True, type=KEY_FILE, help="Public key (PEM) of drills.")
 @manifest_option
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Where the page goes.")
 @click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), help="Where the PDF goes.")

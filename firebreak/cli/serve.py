@@ -48,11 +48,12 @@ def up(folder: Path) -> None:
     """Run the embedded stack with a sample workload in every cloud.
 
     Rogue agents attack through the workloads until the command is told to stop. Temporal dev server, AWS and
-    Azure sandboxes, workers and the console run in memory and on this machine only. Of the shell's TEMPORAL_*
-    and FIREBREAK_* variables they heed FIREBREAK_LOG_* and FIREBREAK_PROOF__* alone.
+    Azure sandboxes, workers and the console run on this machine only; sandboxes and the list of runs begin
+    empty each time. Of the shell's TEMPORAL_* and FIREBREAK_* variables they heed FIREBREAK_LOG_* and
+    FIREBREAK_PROOF__* alone.
     """
     parts = [_sandbox_part(name) for name in ("firebreak.cli.stack", "drills.stack", "drills.console")]
-    parts[0].claimed(folder, "up")
+    parts[0].without_runs(parts[0].claimed(folder, "up"))
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())

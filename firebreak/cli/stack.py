@@ -15,6 +15,7 @@ from temporalio.client import Client
 from drills.sandbox.sample import ENVIRONMENT_FILE, write_environment
 from drills.stack import Stack, embedded, foreign_variables
 from firebreak.connect import connect
+from firebreak.devserver import DATABASE
 from firebreak.errors import FirebreakError, UsageError
 from firebreak.pollers import ACTIVITIES, WORKFLOWS, pollers
 from firebreak.settings import Settings, load_settings
@@ -33,7 +34,7 @@ def claimed(folder: Path, command: str) -> Path:
         raise UsageError(
             f"the folder holds files that `firebreak {command}` did not put there",
             resource=str(folder),
-            remedy="name a new or empty --folder, or remove the files yourself",
+            remedy=f"name a new or empty --folder; if all is of an earlier `firebreak {command}`, remove it",
         )
     place.mkdir(parents=True, exist_ok=True)
     marker.touch()
@@ -49,6 +50,12 @@ def emptied(folder: Path, command: str) -> Path:
         else:
             each.unlink()
     return place
+
+
+def without_runs(place: Path) -> None:
+    """Forget the runs of an earlier ``up``: the sandboxes that they were about are gone."""
+    for each in place.glob(f"{DATABASE}*"):
+        each.unlink()
 
 
 def _marker(place: Path, command: str) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -105,6 +106,24 @@ def test_an_error_says_what_happened_and_what_to_do(
             "exit_code": 4,
         }
     }
+
+
+def test_who_has_no_login_name_is_asked_for_a_name(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)  # no account has it, as in many containers
+    result = cli("contain", "agent", "--reason", "x")
+    assert result.code == 2
+    assert "no login name" in result.stderr
+    assert "--by NAME" in result.stderr
+
+
+def test_a_key_file_that_is_not_there_is_wrong_usage(cli: Cli) -> None:
+    for command in ("verify", "report"):
+        for option in ("--trust", "--trust-drill"):
+            result = cli("evidence", command, "package", option, "missing.pub")
+            assert result.code == 2, command
+            assert "missing.pub" in result.stderr
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_only_on_request(

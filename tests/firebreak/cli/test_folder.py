@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
-from firebreak.cli.stack import claimed, emptied
+from firebreak.cli.stack import claimed, emptied, without_runs
+from firebreak.devserver import dev_server
 from firebreak.errors import UsageError
 from tests.firebreak.cli.conftest import Cli
 
@@ -56,3 +60,39 @@ def test_what_another_command_left_is_not(tmp_path: Path) -> None:
     claimed(tmp_path, "up")
     with pytest.raises(UsageError, match="holds files"):
         emptied(tmp_path, "demo")
+
+
+def test_the_runs_of_an_earlier_up_are_forgotten(tmp_path: Path) -> None:
+    place = claimed(tmp_path / "up", "up")
+    for queue in ("first", "second"):
+        without_runs(place)
+        with dev_server(place) as server:
+            assert asyncio.run(known_after_starting(server.address, queue)) == {queue}
+    assert (place / ".firebreak-up").exists()
+
+
+async def known_after_starting(address: str, name: str) -> set[str]:
+    client = await Client.connect(address)
+    await client.start_workflow("any", id=name, task_queue=name)
+    return {each for each in ("first", "second") if await known(client, each)}
+
+
+async def known(client: Client, workflow_id: str) -> bool:
+    try:
+        await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_a_folder_of_an_earlier_version_is_refused_with_the_way_out(
+    cli: Cli, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "worker-aws.log").touch()
+    result = cli(command, "--folder", "old")
+    assert result.code == 2
+    assert f"of an earlier `firebreak {command}`, remove it" in " ".join(result.stderr.split())
