@@ -6,6 +6,7 @@ tests and docker-compose run the same commands. What does not wait for another p
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,7 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
+from temporalio.client import Client
 
 from drills.keys import signing_keys
 from drills.sandbox.aws import client as aws_client
@@ -106,9 +113,20 @@ def embedded(
 def _serve(stack: ExitStack, folder: Path, settings: Mapping[str, str]) -> tuple[str, str]:
     """Start Temporal and the workflow worker, which needs nothing of any cloud."""
     server = stack.enter_context(devserver.dev_server(folder))
+    asyncio.run(_remember(server.address))
     environment = {**surroundings(server.address), **settings}
     stack.enter_context(worker(WORKFLOW_WORKER, environment, folder / "worker-workflows.log"))
     return server.address, server.ui
+
+
+async def _remember(address: str) -> None:
+    """Let the namespace keep ended runs as long as ``firebreak doctor`` asks for, not for a day."""
+    client, kept = await Client.connect(address), Duration()
+    kept.FromTimedelta(timedelta(days=30))
+    config = NamespaceConfig(workflow_execution_retention_ttl=kept)
+    await client.workflow_service.update_namespace(
+        UpdateNamespaceRequest(namespace=client.namespace, config=config)
+    )
 
 
 def _play(stack: ExitStack, cloud: Cloud, folder: Path) -> Played:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeNamespaceResponse
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -18,23 +19,27 @@ from firebreak.connect import connect
 from firebreak.errors import EvidenceError, FirebreakError, MissingPermissionError, UsageError
 from firebreak.evidence.vault import Vault
 from firebreak.inventory import Inventory
-from firebreak.links import Links
 from firebreak.liveness import canary, clock_ahead
 from firebreak.measure import measures, now
 from firebreak.model import Cloud, FrozenModel, Mode, Run, Workload
 from firebreak.notify import channels, commenting
-from firebreak.policy.rules import Rules
-from firebreak.pollers import ACTIVITIES, WORKFLOWS, pollers
+from firebreak.pollers import ACTIVITIES, POLLED_WITHIN, WORKFLOWS, listed, living
 from firebreak.provider import Provider, provider
-from firebreak.settings import Settings, load_settings
+from firebreak.settings import LinkSettings, Settings, load_settings
 from firebreak.start import cloud_queue
 
 CLOCKS_APART_SECONDS = 5.0
 """More than clocks that are kept by NTP differ."""
 
+WEB_EXTRA = "firebreak[web]"
+"""Holds what people and their rules are reached through; the worker of a cloud does without."""
 STORE_REMEDY = (
     "give the store versions and locks, and no default retention: every exhibit is locked on its own"
 )
+
+RETENTION = timedelta(days=30)
+"""A release asks Temporal for the containment, maybe weeks after it; a namespace may keep ended runs for a
+day only (https://docs.temporal.io/temporal-service/temporal-server#retention-period), as a dev server."""
 
 ValueT = TypeVar("ValueT")
 
@@ -63,14 +68,25 @@ class Examination:
     def __init__(self) -> None:
         self.checks: list[Check] = []
 
-    async def look(self, name: str, check: Callable[[], Awaitable[tuple[str, ValueT]]]) -> ValueT | None:
-        """Make one check; returns what later checks build on, or None when it failed."""
+    async def look(
+        self, name: str, check: Callable[[], Awaitable[tuple[str, ValueT]]], *, optional: bool = False
+    ) -> ValueT | None:
+        """Make one check; returns what later checks build on, or None when it failed.
+
+        An optional one is skipped where what it needs is not installed.
+        """
         try:
             detail, value = await check()
         except FirebreakError as error:
             self._failed(name, error)
         except RPCError as error:
             self._failed(name, FirebreakError(f"Temporal answered {error.status.name}: {error.message}"))
+        except ModuleNotFoundError as error:
+            lacking = f"needs {error.name}, which is not installed here"
+            if optional:
+                self.skip(name, lacking)
+            else:
+                self._failed(name, FirebreakError(lacking, remedy=f"install {WEB_EXTRA}"))
         else:
             self.checks.append(Check(name=name, outcome=Outcome.OK, detail=detail))
             return value
@@ -108,7 +124,7 @@ async def examine(cloud: Cloud | None) -> Examination:
         made.skip("everything else", "needs the settings")
         return made
     loaded = await made.look("inventory", lambda: _inventory(settings))
-    await made.look("rules", lambda: _rules(settings))
+    await made.look("rules", lambda: _rules(settings), optional=settings.console.policy_file is None)
     await made.look("messages", lambda: _messages(settings))
     workloads = list(loaded.workloads.values()) if loaded else []
     await _examine_temporal(made, settings, [cloud] if cloud else sorted({each.cloud for each in workloads}))
@@ -134,6 +150,8 @@ async def _inventory(settings: Settings) -> tuple[str, Inventory]:
 
 
 async def _rules(settings: Settings) -> tuple[str, None]:
+    from firebreak.policy.rules import Rules  # noqa: PLC0415 - of an extra
+
     file = settings.console.policy_file
     await asyncio.to_thread(Rules.load, file)
     return f"who may do what is read from {file or 'the default rules'}", None
@@ -141,7 +159,10 @@ async def _rules(settings: Settings) -> tuple[str, None]:
 
 async def _messages(settings: Settings) -> tuple[str, None]:
     """Whether every channel and signed links could be used; nothing is sent."""
-    Links.open(settings)
+    if settings.links != LinkSettings():
+        from firebreak.links import Links  # noqa: PLC0415 - of an extra
+
+        Links.open(settings)
     found = await asyncio.to_thread(channels, settings)
     commenting(settings)
     return f"{', '.join(channel.name for channel in found)}; nothing was sent", None
@@ -152,6 +173,7 @@ async def _examine_temporal(made: Examination, settings: Settings, clouds: list[
     if client is None:
         made.skip("workers", "need the Temporal server")
         return
+    await made.look("retention", lambda: _retention(client))
     queue = settings.task_queue
     await made.look("clock", lambda: _clock(client, queue))
     polled = await made.look("workflow worker", lambda: _polled(client, queue, WORKFLOWS, "workflows"))
@@ -163,8 +185,31 @@ async def _examine_temporal(made: Examination, settings: Settings, clouds: list[
 
 async def _connected(settings: Settings) -> tuple[str, Client]:
     client = await connect(settings)
-    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    await _described(client)
     return f"{client.service_client.config.target_host}, namespace {client.namespace}", client
+
+
+async def _described(client: Client) -> DescribeNamespaceResponse:
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    return await client.workflow_service.describe_namespace(request)
+
+
+async def _retention(client: Client) -> tuple[str, None]:
+    """Whether a run is remembered until its workload is given back."""
+    kept = (await _described(client)).config.workflow_execution_retention_ttl.ToTimedelta()
+    if kept < RETENTION:
+        raise FirebreakError(
+            f"runs are forgotten {_days(kept)} after their end, and no longer found by a release then",
+            resource=client.namespace,
+            remedy=f"temporal operator namespace update --namespace {client.namespace} --retention 720h "
+            "(Temporal Cloud: in the namespace's settings)",
+        )
+    return f"runs are found for {_days(kept)} after their end", None
+
+
+def _days(period: timedelta) -> str:
+    days = period / timedelta(days=1)
+    return f"{days:g} day{'s' if days != 1 else ''}"
 
 
 def _cloud_polled(
@@ -174,9 +219,12 @@ def _cloud_polled(
 
 
 async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, role: str) -> tuple[str, int]:
-    found = await pollers(client, queue, kind)
+    found = living(await listed(client, queue, kind), now())
     if not found:
-        raise FirebreakError(f"nobody polls {queue}", remedy=f"start firebreak worker --role {role}")
+        raise FirebreakError(
+            f"nobody has polled {queue} for {POLLED_WITHIN.total_seconds():.0f} s",
+            remedy=f"start firebreak worker --role {role}",
+        )
     return f"{queue} is polled by {', '.join(found)}", len(found)
 
 
