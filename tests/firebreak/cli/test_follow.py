@@ -11,6 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
+from firebreak.cli import session
 from firebreak.devserver import dev_server
 from tests.firebreak.test_inventory import WHOLE
 
@@ -33,7 +37,7 @@ def test_an_interrupted_wait_leaves_the_incident_and_how_to_see_it(tmp_path: Pat
             env={**os.environ, "TEMPORAL_ADDRESS": server.address, "TERM": "xterm", "COLUMNS": "200"},
         )
         os.close(follower)
-        written = _read_until(leader, b"starting")
+        written = _read_until(leader, b"nobody answers for the run yet")
         process.send_signal(signal.SIGINT)
         written += _read_until(leader, b"interrupted")
         assert process.wait(PATIENCE) == 130
@@ -43,6 +47,13 @@ def test_an_interrupted_wait_leaves_the_incident_and_how_to_see_it(tmp_path: Pat
     assert kept.startswith(b"INC-")
     assert b"goes on" in kept
     assert b"firebreak status containment-" in kept
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED])
+def test_a_question_that_no_worker_takes_names_the_worker(status: RPCStatusCode) -> None:
+    error = session._explained(RPCError("Timeout expired", status, b""))
+    assert error.message == "nobody answered in time: Timeout expired"
+    assert "firebreak worker --role workflows" in error.remedy
 
 
 def _read_until(descriptor: int, wanted: bytes) -> bytes:
