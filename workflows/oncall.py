@@ -33,8 +33,9 @@ OWN_CLOCK = "a trigger from the future counts from the start of the run"
 SAME_TIME_SECONDS = 5.0
 """What clocks that are kept by NTP, and the way to the server, may differ."""
 
-LAST_PAGES = timedelta(seconds=5)
-"""How long an ended run stays open for its last pages; an alert after that starts a new run."""
+LAST_PAGES = timedelta(seconds=12)
+"""How long an ended run stays open for its last pages: longer than one channel may take
+(``FIREBREAK_NOTIFY__TIMEOUT_SECONDS``, 10 by default)."""
 
 UNANSWERED = "not every channel had answered when the run ended"
 
@@ -55,7 +56,7 @@ class OnCall:
         """Count from the start of the run where the caller's clock is fast: that would lend the run time."""
         started, told = workflow.info().start_time, self.facts.triggered_at
         apart = (told - started).total_seconds()
-        if not workflow.patched(OWN_CLOCK) or abs(apart) <= SAME_TIME_SECONDS:
+        if abs(apart) <= SAME_TIME_SECONDS or not workflow.patched(OWN_CLOCK):
             return
         if apart < 0:
             self.facts.notes.append(f"the trigger is {-apart:.0f} s older than the run")

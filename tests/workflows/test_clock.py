@@ -8,8 +8,10 @@ import pytest
 
 from firebreak.model import Mode, Verdict
 from firebreak.record import ReleaseInput
+from firebreak.settings import Settings
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage
+from workflows.oncall import LAST_PAGES
 from workflows.release import Release
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -116,6 +118,10 @@ async def test_a_notifier_that_never_answers_is_given_up_and_shown(skipping: Sta
     document = await run.ended()
     assert document.verdict is Verdict.CONTAINED
     assert any("could not be paged" in note for note in document.notes)
+
+
+async def test_the_last_pages_have_more_time_than_one_channel_may_take() -> None:
+    assert LAST_PAGES.total_seconds() > Settings().notify.timeout_seconds
 
 
 async def test_a_release_that_nobody_approves_within_a_day_does_not_happen(skipping: Stage) -> None:
