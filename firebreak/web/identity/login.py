@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import warnings
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Annotated, Any
 
 import structlog
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.starlette_client import OAuth
+from authlib.deprecate import AuthlibDeprecationWarning
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from limits import parse
@@ -27,6 +27,12 @@ from firebreak.web.identity.claims import person_of
 from firebreak.web.identity.guard import Guard, TooManyAttemptsError
 from firebreak.web.services import Services
 from firebreak.web.webhook.request import UnauthenticatedError
+
+with warnings.catch_warnings():
+    # Authlib tells whoever imports it to install httpx2 beside httpx, which is its own choice of a client.
+    warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)
+    from authlib.integrations.base_client import OAuthError
+    from authlib.integrations.starlette_client import OAuth
 
 log = structlog.get_logger(AUDIT)
 

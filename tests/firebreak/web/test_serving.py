@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,6 +37,11 @@ def written(folder: Path, *sources: Any) -> Path:
     path = folder / "sources.yaml"
     path.write_text(json.dumps({"version": 1, "sources": sources}))
     return path
+
+
+def test_a_start_says_nothing_of_what_a_library_wishes_for() -> None:
+    command = [sys.executable, "-c", "import firebreak.web.serving"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stderr == ""
 
 
 @pytest.mark.parametrize(
