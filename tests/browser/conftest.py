@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,12 @@ from tests.browser.chromium import Browser, browsers, missing
 from tests.browser.site import Site, site
 
 
-@pytest.fixture(scope="session")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Browser]]:
-    """Opens browsers, each with a profile of its own."""
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], Browser]]:
+    """Opens browsers, each with a profile of its own; they end with the test, since idle ones add up."""
     if why := missing():
         pytest.skip(why)
-    with browsers(tmp_path_factory.mktemp("chromium") / "chromedriver.log") as open_one:
+    with browsers(tmp_path / "chromedriver.log") as open_one:
         yield open_one
 
 

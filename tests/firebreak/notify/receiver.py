@@ -24,12 +24,20 @@ class Receiver:
     answers: dict[str, Any] = field(default_factory=dict)
     """Path to the JSON document that is answered there."""
 
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
     def keep(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        self.bodies.append(body)
-        self.paths.append(request.path)
-        self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        if request.headers.get_content_type() != "application/x-www-form-urlencoded":
-            self.messages.append(json.loads(body))
+        with self.lock:  # each request has a thread of its own
+            self.bodies.append(body)
+            self.paths.append(request.path)
+            self.headers.append({name.lower(): value for name, value in request.headers.items()})
+            if request.headers.get_content_type() != "application/x-www-form-urlencoded":
+                self.messages.append(json.loads(body))
+
+    def addressed(self) -> list[tuple[str, Any]]:
+        """Every message with the path that it went to."""
+        with self.lock:
+            return list(zip(self.paths, self.messages, strict=True))
 
 
 @contextmanager

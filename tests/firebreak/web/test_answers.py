@@ -75,9 +75,8 @@ class Post:
         """The question that arrived there about an incident."""
 
         async def arrived() -> list[str]:
-            both = zip(self.pager.paths, self.pager.messages, strict=True)
             title = f"{incident}: decision needed"
-            return [m["message"] for to, m in both if to == path and m["title"] == title]
+            return [m["message"] for to, m in self.pager.addressed() if to == path and m["title"] == title]
 
         return (await until(arrived, bool))[-1]
 
@@ -89,8 +88,7 @@ class Post:
 
     def reached(self, incident: str) -> set[str]:
         """Who was asked about an incident."""
-        both = zip(self.pager.paths, self.pager.messages, strict=True)
-        return {to for to, m in both if m["title"] == f"{incident}: decision needed"}
+        return {to for to, m in self.pager.addressed() if m["title"] == f"{incident}: decision needed"}
 
     def other(self, later: timedelta = timedelta(), **links: Any) -> FastAPI:
         """Another web process, with other settings of links, or at another time."""
