@@ -41,4 +41,3 @@ def test_a_quoted_name_is_one_literal_or_refused(name: str) -> None:
 def test_each_cloud_has_its_own_queue() -> None:
     queues = {start.cloud_queue(Settings(), cloud) for cloud in Cloud}
     assert queues == {"firebreak-aws", "firebreak-azure", "firebreak-gcp"}
-

@@ -12,7 +12,7 @@ from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.model import Finding, Method
 from providers.aws.permissions import grants
 from providers.aws.resources import ModelPackage, S3Object
-from tests.providers.aws.test_artifacts import Step, denied, make_bucket
+from tests.providers.aws.freezing import Step, denied, make_bucket
 from tests.providers.driving import holds
 
 REGION = "eu-central-1"
