@@ -21,6 +21,12 @@ from tests.firebreak.test_inventory import WHOLE
 FRAME = b"\x1b[?25l"
 """A live screen hides the cursor before its first frame."""
 PATIENCE = 60.0
+INTERRUPTIBLE = (
+    "import runpy, signal;"
+    "signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "runpy.run_module('firebreak', run_name='__main__')"
+)
+"""As in a terminal: tests in the background of a shell ignore the interrupt, and hand that on."""
 CONTAIN = ("contain", "support-agent", "--reason", "drill", "--by", "ada", "--wait")
 
 
@@ -30,7 +36,7 @@ def test_an_interrupted_wait_leaves_the_incident_and_how_to_see_it(tmp_path: Pat
     leader, follower = pty.openpty()
     with dev_server(tmp_path / "temporal", memory=True) as server:
         process = subprocess.Popen(
-            [sys.executable, "-m", "firebreak", *CONTAIN],
+            [sys.executable, "-c", INTERRUPTIBLE, *CONTAIN],
             cwd=tmp_path,
             stdout=follower,
             stderr=follower,
