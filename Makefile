@@ -7,6 +7,9 @@ SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Tests, demo and benchmarks start dozens of processes: each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test slow chaos soak bench lint format docs docs-check lock lock-check audit wheel clean
 .DELETE_ON_ERROR:
 

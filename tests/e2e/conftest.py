@@ -17,10 +17,13 @@ QUICK_ON_AZURE = {"test_contained.py"}
 """The other modules take minutes on their second cloud: make slow runs them there."""
 SLOW = {
     "test_alerts.py",
+    "test_bad_input.py",
     "test_evidence.py",
     "test_faults.py",
+    "test_guards.py",
     "test_permissions.py",
     "test_proof.py",
+    "test_release.py",
     "test_targets_aws.py",
     "test_webhook.py",
 }

@@ -103,6 +103,7 @@ async def test_clocks_that_agree_are_not_spoken_of(skipping: Stage) -> None:
     assert (await run.ended()).notes == ()
 
 
+@pytest.mark.slow
 async def test_a_dead_notifier_neither_delays_nor_blocks_and_is_shown(skipping: Stage) -> None:
     run = await skipping.play(Script(standard(), notifier="dead"))
     document = await run.ended()
@@ -111,6 +112,7 @@ async def test_a_dead_notifier_neither_delays_nor_blocks_and_is_shown(skipping: 
     assert any("could not be paged (verdict)" in note for note in document.notes)
 
 
+@pytest.mark.slow
 async def test_a_notifier_that_never_answers_is_given_up_and_shown(skipping: Stage) -> None:
     run = await skipping.play(Script(standard(act("deny-all", 1, "unproven")), notifier="silent"))
     await run.asked()

@@ -173,7 +173,9 @@ async def next_of(run: Played) -> RunStatus:
     return await start.status(newest)
 
 
-@pytest.mark.parametrize("ending", ["reject", "stop", "refused"])
+@pytest.mark.parametrize(
+    "ending", ["reject", *(pytest.param(each, marks=pytest.mark.slow) for each in ("stop", "refused"))]
+)
 async def test_an_alert_that_comes_when_a_run_is_decided_is_contained_by_the_next(
     stage: Stage, ending: str
 ) -> None:

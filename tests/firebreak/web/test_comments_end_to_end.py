@@ -234,6 +234,7 @@ async def test_a_place_that_comes_back_gets_its_comments_and_the_others_get_thei
     assert len(set(vendor.comments[late])) == len(vendor.comments[late])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
 async def test_a_place_that_is_dead_changes_neither_verdict_nor_time(
     stage: Stage, keys: Keys, tmp_path: Path, vendor: Vendors, capfd: pytest.CaptureFixture[str], status: int
