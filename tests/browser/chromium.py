@@ -23,6 +23,8 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 REPLACED = "stale element reference"
 TYPED_FIRST = "Autofocus processing was blocked because a document already has a focused element"
 """No complaint: the test reached for a field before the page gave it the focus."""
+OWN_PAGE = "chrome://"
+"""Where the browser itself complains: of scripts that a test forbids while its first page still loads."""
 TAB, ENTER, SPACE = "\ue004", "\ue007", "\ue00d"
 """W3C WebDriver, section 17.4.2, "Keyboard actions"."""
 ARGUMENTS = (
@@ -133,7 +135,7 @@ class Browser:
     def complaints(self) -> list[str]:
         """What the browser wrote to its console, such as breaches of the page's policy."""
         written = [str(entry["message"]) for entry in self._post("/se/log", {"type": "browser"})]
-        return [message for message in written if TYPED_FIRST not in message]
+        return [each for each in written if TYPED_FIRST not in each and not each.startswith(OWN_PAGE)]
 
     def close(self) -> None:
         """End the browser."""
