@@ -46,10 +46,7 @@ async def connect(settings: Settings, runtime: Runtime | None = None, *, lazy: b
 def _configured() -> dict[str, Any]:
     try:
         config = ClientConfig.load_client_connect_config()
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # a file that is not there; a profile or a file that makes no sense
+    except (OSError, RuntimeError) as error:  # no such file; a profile or a file that makes no sense
         raise _unusable(error) from error
     return {"target_host": "localhost:7233", **config}
 

@@ -52,6 +52,9 @@ SEALED_AGAIN = "a package that could not be sealed is asked about"
 NOTHING_CAPTURED = "a run that is stopped before its first change captures nothing"
 """The patch of 0.2."""
 
+ASKED_ONCE = "a risk that was accepted is not asked about again when late logs are judged"
+"""The patch of 0.2; before, a retry of the late proof tried accepted steps of an earlier phase as well."""
+
 LOST = (
     "the containment closed without an end: it failed or was terminated. What is in force stays, nothing is "
     "sealed. Contain the workload again: what is in place is found so, and that run can be released"
@@ -76,6 +79,7 @@ class Containment(Approvable):
         self.plan: Plan | None = None
         self.outcomes: dict[str, StepOutcome] = {}
         self.late: dict[str, asyncio.Task[None]] = {}
+        self.accepted: set[str] = set()
         self.calls = Calls(request)
         self.alerts = Alerts(self.facts, self.calls)
         self.oncall = OnCall(self.facts, alert_refs((request.trigger,)))
@@ -259,13 +263,18 @@ class Containment(Approvable):
                 await self._attempt(plan, phase, self._open_steps(plan, phase))
                 continue
             if decision.kind == "proceed":
-                self.facts.phases[phase].deviations.append(
-                    f"proceeded unproved: {decision.by} accepted the risk: {decision.reason}"
-                )
+                self._accept(plan, phase, decision)
             break
         self._judge_phase(plan, phase)
         self.oncall.gate(phase)
         await self._chain(plan, phase)
+
+    def _accept(self, plan: Plan, phase: Phase, decision: Decision) -> None:
+        self.facts.phases[phase].deviations.append(
+            f"proceeded unproved: {decision.by} accepted the risk: {decision.reason}"
+        )
+        if workflow.patched(ASKED_ONCE):
+            self.accepted.update(step.key for step in self._open_steps(plan, phase))
 
     def _judge_phase(self, plan: Plan, phase: Phase) -> None:
         """Nothing is proved by a phase without steps; one that waits for its logs is not judged yet."""
@@ -279,9 +288,10 @@ class Containment(Approvable):
         facts.verified_at = workflow.now() if facts.verdict is Verdict.CONTAINED else None
 
     def _open_steps(self, plan: Plan, phase: Phase) -> list[PlannedStep]:
-        """Steps that hold the gate: neither proved nor waiting for log evidence alone."""
+        """Steps that hold the gate: neither proved nor accepted, nor waiting for log evidence alone."""
+        settled = self.accepted.union(self.late)
         open_steps = (step for step in plan.of(phase) if not self.outcomes[step.key].proved)
-        return [step for step in open_steps if step.key not in self.late]
+        return [step for step in open_steps if step.key not in settled]
 
     def _unproved(self, plan: Plan, phase: Phase) -> str:
         names = ", ".join(step.key for step in self._open_steps(plan, phase))

@@ -66,6 +66,21 @@ async def test_a_retry_of_the_log_proof_is_waited_for_as_well(stage: Stage) -> N
     assert document.phases[1].verified_at is not None
 
 
+async def test_a_retry_of_the_log_proof_leaves_what_was_accepted_unproved(stage: Stage) -> None:
+    failing = act("cut-queue-channels", 2, "permanent")
+    waiting = act("quarantine-security-group", 2, "awaiting", "unproven", "proved")
+    run = await stage.play(Script(standard(failing, waiting), flow_log_gate="deferred"))
+    await run.asked()
+    await run.decide("proceed", reason="the queue is emptied by hand")
+    document = await run.until(lambda d: d.awaiting is not None and d.phases[3].started_at is not None)
+    assert document.awaiting is not None
+    assert "cut-queue-channels" not in document.awaiting.reason
+    await run.decide("retry")
+    assert (await run.ended()).verdict is Verdict.PARTIALLY_CONTAINED
+    tried = [step.step.measure for step in run.recording.steps]
+    assert (tried.count("aws.cut-queue-channels"), tried.count(NAME)) == (1, 3)
+
+
 async def test_the_strict_gate_never_leaves_log_evidence_for_later(stage: Stage) -> None:
     run = await stage.play(Script(standard(act("quarantine-security-group", 2, "awaiting"))))
     document = await run.asked()
