@@ -8,7 +8,7 @@ from firebreak.model import Budgets, Verdict
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 QUICK = Budgets(forensic_capture=1)
 

@@ -372,7 +372,7 @@ def test_memory_needs_the_accounts_own_role(ground: Ground) -> None:
         list(step_of(name, ground.context(bound)).pages(needs[0][1], {}))
 
 
-@pytest.mark.parametrize("crash_at", [1, 3])
+@pytest.mark.parametrize("crash_at", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_blobs_are_copied_and_resumed(ground: Ground, crash_at: int) -> None:
     bodies = {f"memory/{n:03d} ü?.json": f"memory {n}".encode() for n in range(120)}
     bodies["memory/large"] = bytes(3 * MIB)

@@ -101,6 +101,7 @@ def test_a_delivery_instead_of_a_look_is_seen(ground: Ground) -> None:
     assert not step.verify(change)[2].holds
 
 
+@pytest.mark.slow
 def test_the_sdks_own_receiver_would_have_locked_a_message(ground: Ground) -> None:
     """Why the capture has a receiver of its own: opening the SDK's takes a message, and dying keeps it."""
     declared = queue(ground, 1)
@@ -143,6 +144,7 @@ def test_every_subscription_of_a_topic_is_peeked(ground: Ground) -> None:
     assert holds(step.verify(change))
 
 
+@pytest.mark.slow
 def test_the_entitys_status_decides_whether_it_can_be_read(ground: Ground) -> None:
     """Sending disabled, as the cut of channels does it, leaves the messages readable."""
     declared = queue(ground, 2)

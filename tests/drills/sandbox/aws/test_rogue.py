@@ -142,6 +142,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SandboxCli
         yield client, seed(client, tmp_path_factory.mktemp("rogue") / "workloads.yaml")
 
 
+@pytest.mark.slow
 def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[SandboxClient, Sample]) -> None:
     client, sample = world
     assert sample.rogue_config_path

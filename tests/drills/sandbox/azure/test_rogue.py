@@ -47,6 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AzureSandb
         yield sandbox, seed(sandbox, tmp_path_factory.mktemp("rogue") / "workloads.yaml")
 
 
+@pytest.mark.slow
 def test_every_channel_works_until_what_it_rests_on_is_cut(world: tuple[AzureSandbox, Sample]) -> None:
     sandbox, sample = world
     assert sample.rogue_config_path
