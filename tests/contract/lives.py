@@ -13,7 +13,7 @@ from typing import Any
 from firebreak.errors import ContainmentError, Irreversible
 from firebreak.measure import Measure, measures, now
 from firebreak.measure import measure as registered
-from firebreak.model import Change, Cloud, Finding, JsonObject, Run, State, Target
+from firebreak.model import Change, Cloud, Finding, JsonObject, Run, State, Target, Workload
 from tests.grounds import Ground
 from tests.hollow import hollowed
 
@@ -52,11 +52,16 @@ class Life:
     still_restored: JsonObject
 
 
-def lives_on(account: Ground, kind: type[Measure[Any]]) -> list[Life]:
-    """One life per target that the measure has in the sample agent, or else in a variant."""
+def discovered(account: Ground, kind: type[Measure[Any]]) -> tuple[Workload, list[Target]]:
+    """The first workload that the measure applies to, and every target it finds there."""
     owner = next(each for each in account.workloads() if kind.applies_to(each))
     scout = account.measure(kind, account.run(owner.id, "INC-scout"))
-    targets = [found for each in kind.applies_to(owner) for found in scout.discover(each)]
+    return owner, [found for each in kind.applies_to(owner) for found in scout.discover(each)]
+
+
+def lives_on(account: Ground, kind: type[Measure[Any]]) -> list[Life]:
+    """One life per target that the measure has in the sample agent, or else in a variant."""
+    owner, targets = discovered(account, kind)
     short = kind.name.partition(".")[2]
     runs = [account.run(owner.id, f"INC-{short}-{number}") for number, _ in enumerate(targets)]
     return [lived(account, kind, run, target) for run, target in zip(runs, targets, strict=True)]

@@ -6,7 +6,7 @@ been slow: whoever of them is first, the step is done, holds and can be undone w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -16,8 +16,8 @@ import pytest
 from firebreak.errors import TransientCloudError
 from firebreak.measure import Measure
 from firebreak.model import Change, Cloud, Finding, Run, State, Target
-from tests.contract.lives import companion, holds, kinds_of, observed, snapshot, until_it_holds
-from tests.grounds import Ground, grounds
+from tests.contract.lives import companion, discovered, holds, kinds_of, observed, snapshot, until_it_holds
+from tests.grounds import Ground
 
 WORKERS = 2
 CLOUDS = (Cloud.AWS, Cloud.AZURE)
@@ -27,20 +27,13 @@ KINDS = sorted(
 """What cannot be undone comes last: the ground stays as it leaves it."""
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cloud], Ground]]:
-    with grounds(tmp_path_factory.mktemp("at-once")) as of:
-        yield of
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_two_workers_at_once_do_one_step(places: Callable[[Cloud], Ground], kind: type[Measure[Any]]) -> None:
     ground = places(kind.cloud)
-    owner = next(each for each in ground.workloads() if kind.applies_to(each))
+    owner, targets = discovered(ground, kind)
     run = ground.run(owner.id, f"INC-at-once-{kind.name.partition('.')[2]}")
-    scout = ground.measure(kind, run)
-    for target in [found for each in kind.applies_to(owner) for found in scout.discover(each)]:
+    for target in targets:
         there_and_back(ground, kind, run, target)
 
 

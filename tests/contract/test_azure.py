@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,19 +11,13 @@ from firebreak.measure import Measure
 from firebreak.model import Cloud
 from tests.contract.checks import Contract
 from tests.contract.lives import Life, kinds_of, lives_on
-from tests.grounds import Ground, grounds
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with grounds(tmp_path_factory.mktemp("contract")) as of:
-        yield of(Cloud.AZURE)
+from tests.grounds import Ground
 
 
 @pytest.fixture(scope="module", params=kinds_of(Cloud.AZURE), ids=lambda kind: kind.name)
-def lives(request: pytest.FixtureRequest, place: Ground) -> list[Life]:
+def lives(request: pytest.FixtureRequest, places: Callable[[Cloud], Ground]) -> list[Life]:
     kind: type[Measure[Any]] = request.param
-    return lives_on(place, kind)
+    return lives_on(places(Cloud.AZURE), kind)
 
 
 class TestMeasures(Contract):

@@ -6,7 +6,7 @@ No change is recorded then, so it is undone from the state before and from what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +15,21 @@ import pytest
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Measure
 from firebreak.model import Change, Cloud, Finding, Run, State
-from tests.contract.lives import kinds_of, observed, revert, snapshot
-from tests.grounds import Ground, grounds
+from tests.contract.lives import discovered, kinds_of, observed, revert, snapshot
+from tests.grounds import Ground
 
 CLOUDS = (Cloud.AWS, Cloud.AZURE)
 KINDS = [kind for cloud in CLOUDS for kind in kinds_of(cloud) if not kind.irreversible]
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cloud], Ground]]:
-    with grounds(tmp_path_factory.mktemp("half-done")) as of:
-        yield of
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_what_was_begun_is_undone(places: Callable[[Cloud], Ground], kind: type[Measure[Any]]) -> None:
     ground = places(kind.cloud)
-    owner = next(each for each in ground.workloads() if kind.applies_to(each))
+    owner, targets = discovered(ground, kind)
     run = ground.run(owner.id, f"INC-half-done-{kind.name.partition('.')[2]}")
-    scout = ground.measure(kind, run)
-    for target in [found for each in kind.applies_to(owner) for found in scout.discover(each)]:
-        state = snapshot(scout, target)
+    for target in targets:
+        state = snapshot(ground.measure(kind, run), target)
         for refused in changes_of(ground, kind, run, state):
             change = applied_without(refused, ground, ground.measure(kind, run), state)
             measure = ground.measure(kind, run)
