@@ -10,9 +10,9 @@ from firebreak.errors import PermanentCloudError
 from firebreak.frozen import REHASH_LIMIT, custody_of, unchanged
 from firebreak.measure import Permission, found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.parallel import each_of
 from firebreak.session import owner_mark
 from providers.azure.artifacts.container import OURS, Container, Entry
-from providers.azure.artifacts.freeze import each_of
 from providers.azure.artifacts.holds import ContainerHold, Hold, VersionHolds
 from providers.azure.ids import same
 from providers.azure.resources.artifacts import BlobContainer

@@ -1,4 +1,4 @@
-"""What the freezes share: probes that must be refused, and work on many items at once.
+"""What the freezes share: probes that must be refused.
 
 A refusal by a lock or hold is answered only to a caller who may do the thing otherwise, because Azure checks
 the caller's rights first. So its code names both: the right was there, and the freeze stopped it.
@@ -6,10 +6,7 @@ the caller's rights first. So its code names both: the right was there, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from typing import TypeVar
+from collections.abc import Callable
 
 import httpx
 from azure.core.exceptions import AzureError
@@ -18,10 +15,6 @@ from firebreak.measure import found
 from firebreak.model import Finding, Method
 from providers.azure.answers import AzureFailure, RestError, error_code, request_id_of, status_of
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_THREADS = 8
 NO_CONTROL = "but it never worked before: no positive control"
 
 
@@ -49,13 +42,3 @@ def _refusal(title: str, error: AzureFailure, codes: frozenset[str], *, controll
         inconclusive=not controlled,
         request_id=request_id,
     )
-
-
-def each_of(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do the work on every item, a few at a time, and return the results in order.
-
-    Each thread gets a copy of the caller's context, which says for whom it works and where it reports.
-    """
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="firebreak-freeze") as pool:
-        futures = [pool.submit(copy_context().run, work, item) for item in items]
-        return [each.result() for each in futures]

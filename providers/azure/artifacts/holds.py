@@ -14,10 +14,11 @@ from typing import Protocol
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found
 from firebreak.model import Change, Finding, JsonObject, Method
+from firebreak.parallel import each_of
 from providers.azure.answers import translated
 from providers.azure.artifacts.canary import CONTROLLED, HELD_BEFORE, IMMUTABLE, Canary, Holds, marks, remove
 from providers.azure.artifacts.container import Container, Entry
-from providers.azure.artifacts.freeze import each_of, refused
+from providers.azure.artifacts.freeze import refused
 
 _NO_CANARY: JsonObject = {"etag": "", "earlier_version": "", "controls": ""}
 MOST_TAGS = 10  # "Legal holds for immutable blob data", limits

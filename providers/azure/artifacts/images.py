@@ -12,8 +12,9 @@ from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.parallel import each_of
 from providers.azure.answers import NOT_FOUND, RestError, translated
-from providers.azure.artifacts.freeze import each_of, refused
+from providers.azure.artifacts.freeze import refused
 from providers.azure.artifacts.registry import EMPTY, FLAGS, MANIFEST_TYPE, Repository
 from providers.azure.network.marks import USE_TAGS, Marks
 from providers.azure.resources import declared
