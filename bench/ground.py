@@ -81,13 +81,13 @@ class Ground:
         assert self.sandbox is not None
         return self.sandbox
 
-    def calls_so_far(self) -> int:
-        """How many calls the sandbox has answered."""
-        return self.aws.calls(principal="nobody at all").next
+    def calls_so_far(self) -> Counter[str]:
+        """How many calls the sandbox has answered, by service."""
+        return Counter(self.aws.call_counts())
 
-    def calls_by_service(self, since: int) -> dict[str, int]:
-        """The calls after a mark, by service."""
-        return dict(Counter(call["service"] for call in self.aws.calls(since).calls).most_common())
+    def calls_since(self, mark: Counter[str]) -> dict[str, int]:
+        """How many it has answered since then, by service."""
+        return dict((self.calls_so_far() - mark).most_common())
 
     def settings(self) -> Settings:
         """The settings that the processes have."""

@@ -78,7 +78,7 @@ async def _sandbox(
     for count in fleets:
         mark = place.calls_so_far()
         result = await _fleet(client, place, [next(workloads) for _ in range(count)], pids)
-        calls = place.calls_by_service(mark)
+        calls = place.calls_since(mark)
         result["calls_per_containment"] = {k: round(v / count, 1) for k, v in calls.items()}
         result["calls_per_second"] = round(sum(calls.values()) / result["usage"]["seconds"], 1)
         results["sandbox"].append(result)

@@ -116,7 +116,7 @@ class Pairs:
             "cpu_seconds": {name: meter.cpu_seconds[name] for name in ("worker", "server")},
             "load_average_1min": meter.load_average,
             "proved_after": [history.since_start(at) for at in history.proved_at],
-            "calls": self.place.calls_by_service(mark),
+            "calls": self.place.calls_since(mark),
         }
         await self._undo(done.incident_id)
         return {"firebreak": side}
@@ -124,7 +124,7 @@ class Pairs:
     async def _plain(self) -> dict[str, Any]:
         mark, incident_id = self.place.calls_so_far(), new_incident_id()
         side = await self.other.contain(incident_id, self.workload.id)
-        side["calls"] = self.place.calls_by_service(mark)
+        side["calls"] = self.place.calls_since(mark)
         await self._undo(incident_id)
         return {"plain": side}
 

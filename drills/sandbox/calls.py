@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,6 +28,11 @@ class Recorded(Protocol):
         ...
 
     @property
+    def service(self) -> str:
+        """Which part of the cloud answered it."""
+        ...
+
+    @property
     def mutating(self) -> bool:
         """Whether it can change something."""
         ...
@@ -42,20 +47,20 @@ class DroppedError(LookupError):
 
 
 class Recorder(Generic[RecordedT, FactsT]):
-    """Keep the newest calls in the order they were answered."""
+    """Keep the newest calls in the order they were answered, and count all of them."""
 
     def __init__(self, kept: int = KEPT_CALLS) -> None:
         """Start with no calls; keep that many."""
         self._lock = threading.Lock()
         self._listeners: list[Callable[[RecordedT, FactsT], None]] = []
         self._calls: deque[RecordedT] = deque(maxlen=kept)
-        self._count = 0
+        self._counts: Counter[str] = Counter()
 
     def add(self, facts: FactsT, record: Callable[[int], RecordedT]) -> None:
         """Append what `record` makes of a call and its number, and tell the listeners."""
         with self._lock:
-            self._count += 1
-            recorded = record(self._count)
+            recorded = record(self._counts.total() + 1)
+            self._counts[recorded.service] += 1
             self._calls.append(recorded)
         for listener in self._listeners:
             listener(recorded, facts)
@@ -68,19 +73,28 @@ class Recorder(Generic[RecordedT, FactsT]):
     def since(self, seq: int | None = None) -> list[RecordedT]:
         """Return the calls after a number, or all kept ones; raises DroppedError where some are gone."""
         with self._lock:
-            dropped = self._count - len(self._calls)
+            dropped = self._counts.total() - len(self._calls)
             if seq is not None and seq < dropped:
                 raise DroppedError(f"calls {seq + 1} to {dropped} are not kept any more")
             return list(islice(self._calls, max(0, (seq or 0) - dropped), None))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many calls each service answered, those included that are not kept any more."""
+        with self._lock:
+            return dict(self._counts)
 
     def clear(self) -> None:
         """Forget all calls."""
         with self._lock:
             self._calls.clear()
-            self._count = 0
+            self._counts.clear()
 
     def serve(self, route: Route, principal_of: Callable[[RecordedT], str]) -> None:
-        """List the recorded calls on the control API: those of one principal, or only the mutating ones."""
+        """Count the calls on the control API, and list them: of one principal, or only the mutating ones."""
+
+        @route("GET", "/calls/counts")
+        def count_calls(_request: ControlRequest) -> dict[str, Any]:
+            return {"counts": self.counts()}
 
         @route("GET", "/calls")
         def list_calls(request: ControlRequest) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class ControlClient:
         return self.request("POST", "/settings", changes)
 
     def inject(self, kind: str, **fault: str | int | bool) -> int:
-        """Arm a fault (kinds: the cloud's faults.py) by place, operation, times, once_per_operation."""
+        """Arm a fault by place, operation and the rest that drills/sandbox/faults.py reads."""
         return int(self.request("POST", "/faults", {"kind": kind, **fault})["id"])
 
     def clear_faults(self) -> None:
@@ -74,6 +74,10 @@ class ControlClient:
         query |= {} if since is None else {"since": since}
         answer = self.request("GET", f"/calls?{urlencode(query)}")
         return Calls(answer["calls"], answer["next"])
+
+    def call_counts(self) -> dict[str, int]:
+        """Return how many calls each service answered since the last reset, however many are kept."""
+        return dict(self.request("GET", "/calls/counts")["counts"])
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> JsonObject:
         """Call a control route and return its document."""

@@ -39,6 +39,11 @@ class RecordedCall:
     query: dict[str, str]
     body: Any
 
+    @property
+    def service(self) -> str:
+        """The kind of host that answered."""
+        return self.host
+
 
 def is_mutating(call: Call) -> bool:
     """Tell whether a call can change something; `call.notes["mutating"]` overrules its operation."""

@@ -142,6 +142,13 @@ def test_paging_by_sequence_number(sandbox: SandboxClient, connect: Connect, adm
     assert second.next == 2
 
 
+def test_calls_are_counted_by_service(sandbox: SandboxClient, connect: Connect, admin: AccessKey) -> None:
+    connect("iam", admin).list_users()
+    connect("iam", admin).list_roles()
+    connect("sqs", admin).list_queues()
+    assert sandbox.call_counts() == {"iam": 2, "sqs": 1}
+
+
 def test_refused_calls_are_recorded_with_their_code(
     sandbox: SandboxClient,
     connect: Connect,
