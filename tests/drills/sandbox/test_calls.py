@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drills.sandbox.aws.calls import RecordedCall
-from drills.sandbox.aws.stubs.cloudtrail import Event, History
+from drills.sandbox.aws.stubs.cloudtrail import EVERYTHING, Event, History
 from drills.sandbox.azure.activitylog import ActivityLog
 from drills.sandbox.calls import DroppedError, Recorder
 from drills.sandbox.control import PREFIX, Control
@@ -19,6 +19,7 @@ class Call:
     """As little as any recorded call has."""
 
     seq: int
+    service: str = "ec2"
     mutating: bool = True
 
 
@@ -37,26 +38,46 @@ def control(recorder: Recorder[Call, str]) -> Control:
     return served
 
 
+def event(seq: int, *resources: str) -> Event:
+    facts = dict.fromkeys(("principal_arn", "access_key_id_suffix", "operation"), "")
+    call = RecordedCall(
+        seq=seq,
+        at="2026-11-23T00:00:00+00:00",
+        account="222222222222",
+        region="eu-central-1",
+        service="ec2",
+        mutating=True,
+        status=200,
+        error_code=None,
+        resources=list(resources),
+        params={},
+        **facts,
+    )
+    return Event(call, "", None)
+
+
 def test_the_event_history_keeps_the_newest() -> None:
-    kept, place = History(kept=3), ("222222222222", "eu-central-1")
-    for seq in range(1, 6):
-        facts = dict.fromkeys(("principal_arn", "access_key_id_suffix", "operation"), "")
-        call = RecordedCall(
-            seq=seq,
-            at="2026-11-23T00:00:00+00:00",
-            account=place[0],
-            region=place[1],
-            service="ec2",
-            mutating=True,
-            status=200,
-            error_code=None,
-            resources=[],
-            params={},
-            **facts,
-        )
-        kept.add(Event(call, "", None))
-    assert [event.call.seq for event in kept.newest_first(place, ("", ""), None)] == [5, 4, 3]
-    assert [event.call.seq for event in kept.newest_first(place, ("", ""), 5)] == [4, 3]
+    kept, events = History(kept=3), [event(seq) for seq in range(1, 6)]
+    for each in events:
+        kept.add(each)
+    place = events[0].place
+    assert list(kept.newest_first(place, EVERYTHING, None)) == events[:1:-1]
+    assert list(kept.newest_first(place, EVERYTHING, 5)) == [events[3], events[2]]
+    assert list(kept.newest_first(place, ("EventId", events[2].id), None)) == [events[2]]
+
+
+def test_an_event_that_is_not_kept_is_found_by_nothing() -> None:
+    kept, dropped = History(kept=1), event(1, "arn:aws:ec2:::instance/i-1")
+    kept.add(dropped)
+    kept.add(event(2))
+    for attribute in dropped.attributes():
+        assert dropped not in kept.newest_first(dropped.place, attribute, None), attribute
+
+
+def test_an_event_of_two_resources_of_one_name_is_found_once() -> None:
+    kept, made = History(), event(1, "arn:aws:ec2:::instance/one", "arn:aws:ec2:::volume/one")
+    kept.add(made)
+    assert list(kept.newest_first(made.place, ("ResourceName", "one"), None)) == [made]
 
 
 def test_the_activity_log_keeps_the_newest() -> None:
@@ -76,6 +97,19 @@ def test_the_newest_calls_are_kept_and_numbered_on(recorder: Recorder[Call, str]
     assert [call.seq for call in recorder.since(2)] == [3, 4, 5]
     assert [call.seq for call in recorder.since(4)] == [5]
     assert recorder.since(5) == recorder.since(9) == []
+
+
+def test_calls_are_counted_by_service_however_many_are_kept(
+    recorder: Recorder[Call, str], control: Control
+) -> None:
+    recorder.add("", lambda seq: Call(seq, "iam"))
+    assert len(recorder.since()) == 3
+    assert control.serve("GET", f"{PREFIX}/calls/counts", "", b"") == (
+        200,
+        {"counts": {"ec2": 5, "iam": 1}},
+    )
+    recorder.clear()
+    assert recorder.counts() == {}
 
 
 def test_a_listener_hears_of_every_call(recorder: Recorder[Call, str]) -> None:

@@ -69,6 +69,11 @@ S3_DATA_WORDS = ("Object", "MultipartUpload", "UploadPart")
 S3_MANAGEMENT = frozenset({"PutObjectLockConfiguration", "GetObjectLockConfiguration"})
 
 
+Place = tuple[str, str]
+EVERYTHING = ("", "")
+"""The attribute that every event has, for a lookup that names none."""
+
+
 @dataclass(frozen=True)
 class Event:
     """One management event."""
@@ -86,6 +91,11 @@ class Event:
     def region(self) -> str:
         """The region whose history has the event."""
         return GLOBAL_REGION if self.call.service in GLOBAL_SERVICES else self.call.region
+
+    @property
+    def place(self) -> Place:
+        """The account and region whose history has the event."""
+        return self.call.account, self.region
 
     @property
     def username(self) -> str:
@@ -115,26 +125,24 @@ class Event:
             yield from {("ResourceName", each) for each in names}
 
 
-Place = tuple[str, str]
-
-
 class History:
     """The newest management events of every account, oldest first, by what they can be looked up by."""
 
     def __init__(self, kept: int = KEPT_CALLS) -> None:
-        """Start empty; keep that many of each account, region and attribute."""
+        """Start empty; keep that many of each account and region."""
         self._kept = kept
         self._lock = threading.Lock()
         self._events: dict[tuple[Place, str, str], list[Event]] = {}
 
     def add(self, event: Event) -> None:
         """Append an event."""
-        place = (event.call.account, event.region)
         with self._lock:
-            for key, value in (("", ""), *event.attributes()):
-                events = self._events.setdefault((place, key, value), [])
+            for key in _keys(event):
+                events = self._events.setdefault(key, [])
                 insort(events, event, key=_sequence)  # calls that ended together may arrive swapped
-                del events[: -self._kept]
+            everything = self._events[event.place, *EVERYTHING]
+            if len(everything) > self._kept:
+                self._drop(everything[0])
 
     def clear(self) -> None:
         """Forget every event."""
@@ -147,6 +155,16 @@ class History:
             events = self._events.get((place, *attribute), [])
             older = events[: None if before is None else bisect_left(events, before, key=_sequence)]
         return reversed(older)
+
+    def _drop(self, oldest: Event) -> None:
+        for key in _keys(oldest):
+            del self._events[key][0]
+            if not self._events[key]:
+                del self._events[key]
+
+
+def _keys(event: Event) -> set[tuple[Place, str, str]]:
+    return {(event.place, *attribute) for attribute in (EVERYTHING, *event.attributes())}
 
 
 def _sequence(event: Event) -> int:
@@ -219,7 +237,7 @@ def _attribute(request: StubRequest) -> tuple[str, str]:
     if len(attributes) > 1:
         raise StubError("InvalidLookupAttributesException", "Currently the list can contain only one item")
     if not attributes:
-        return "", ""
+        return EVERYTHING
     if attributes[0]["AttributeKey"] not in ATTRIBUTES:
         raise StubError("InvalidLookupAttributesException", f"Unknown key {attributes[0]['AttributeKey']}")
     return str(attributes[0]["AttributeKey"]), str(attributes[0]["AttributeValue"])
