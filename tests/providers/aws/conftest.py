@@ -19,6 +19,7 @@ from providers.aws.sealing import SEAL_ACTIONS
 from providers.aws.session import AwsAccess
 from providers.aws.signing import SIGN_ACTIONS
 from providers.aws.vault import OBJECT_ACTIONS, STORE_ACTIONS, S3Vault
+from tests.providers.aws.netground import Ground, made
 
 _boto3: Any = boto3  # the typed overloads ask for literal service names
 
@@ -183,3 +184,17 @@ def role(iam: Any, name: str) -> str:
 def fresh() -> Callable[[str], str]:
     """Names that no other test uses."""
     return lambda stem: f"{stem}-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def ground(world: World, fresh: Callable[[str], str]) -> Ground:
+    """A network of the test's own."""
+    return made(world, fresh("net"))
+
+
+@pytest.fixture(scope="module")
+def quick_records(world: World) -> Iterator[None]:
+    """Flow log records every second, for as long as the module lasts."""
+    world.sandbox.configure(flow_aggregation_seconds=1, flow_delivery_seconds=0.2)
+    yield
+    world.sandbox.configure(flow_aggregation_seconds=60, flow_delivery_seconds=5)

@@ -9,10 +9,8 @@ from botocore.exceptions import ClientError
 
 from firebreak.measure import measure
 from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix
+from tests.providers.aws.conftest import REGION, WORKLOAD
 from tests.providers.driving import OneTarget
-
-REGION = "eu-central-1"
-ACCOUNT = "222222222222"
 
 
 class Step(OneTarget):
@@ -99,5 +97,5 @@ def make_table(world: Any, name: str, kinds: str = "S", **options: Any) -> Any:
 
 
 def table_step(world: Any, name: str) -> Step:
-    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+    arn = f"arn:aws:dynamodb:{REGION}:{WORKLOAD}:table/{name}"
     return Step(world, "aws.freeze-memory-table", stores=(DynamoDbTable(kind="dynamodb-table", ref=arn),))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +44,21 @@ class Ground:
     def watch(self) -> list[JsonObject]:
         return [{"kind": "flow-log", "ref": self.flow_log}, {"kind": "canary", "ref": self.canary}]
 
+    def replace_flow_log(self, *, traffic: str = "ALL", **options: Any) -> None:
+        """Another flow log of the VPC, which writes to the same place."""
+        wanted = [{"Name": "resource-id", "Values": [self.vpc]}]
+        logs = self.ec2.describe_flow_logs(Filters=wanted)["FlowLogs"]
+        self.ec2.delete_flow_logs(FlowLogIds=[each["FlowLogId"] for each in logs])
+        self.ec2.create_flow_logs(
+            ResourceType="VPC",
+            ResourceIds=[self.vpc],
+            TrafficType=traffic,
+            LogDestinationType="cloud-watch-logs",
+            LogGroupName=self.flow_log.split(":log-group:")[1],
+            DeliverLogsPermissionArn=logs[0]["DeliverLogsPermissionArn"],
+            **options,
+        )
+
     def groups(self, eni: str) -> list[str]:
         found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
         return sorted(each["GroupId"] for each in found["Groups"])
@@ -59,8 +72,9 @@ class Ground:
         return bool(answer["delivered"] and answer["acknowledged"])
 
 
-def made(world: Any, admin: Admin, name: str) -> Ground:
+def made(world: Any, name: str) -> Ground:
     """Build the ground; its interfaces stand in two subnets."""
+    admin = Admin.of(world.sandbox, ACCOUNT, REGION)
     ec2 = admin.client("ec2")
     vpc = create_vpc(admin, name, "10.42.1.0/24")
     dedicated = create_subnet(admin, vpc.id, "10.42.2.0/24", f"{name}-dedicated")
@@ -94,14 +108,6 @@ def made(world: Any, admin: Admin, name: str) -> Ground:
         peer,
         group,
     )
-
-
-@contextmanager
-def quick_records(world: Any) -> Iterator[None]:
-    """Flow log records every second, for as long as the block lasts."""
-    world.sandbox.configure(flow_aggregation_seconds=1, flow_delivery_seconds=0.2)
-    yield
-    world.sandbox.configure(flow_aggregation_seconds=60, flow_delivery_seconds=5)
 
 
 class Steps(ManyTargets):

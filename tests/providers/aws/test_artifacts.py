@@ -18,9 +18,8 @@ from providers.aws.resources import (
     S3Object,
     S3Prefix,
 )
+from tests.providers.aws.conftest import REGION, WORKLOAD
 from tests.providers.aws.freezing import (
-    ACCOUNT,
-    REGION,
     Step,
     denied,
     make_bucket,
@@ -155,11 +154,11 @@ def test_a_second_workload_in_a_frozen_resource_joins_the_freeze(world: Any, fre
     ecr = world.admin("ecr")
     ecr.create_repository(repositoryName=name)
     push(ecr, name, "prod", "approved")
-    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+    arn = f"arn:aws:dynamodb:{REGION}:{WORKLOAD}:table/{table}"
     groups: dict[str, Any] = {
         "artifacts": (
             EcrRepository(
-                kind="ecr-repository", ref=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}", tag="prod"
+                kind="ecr-repository", ref=f"arn:aws:ecr:{REGION}:{WORKLOAD}:repository/{name}", tag="prod"
             ),
         ),
         "stores": (
@@ -276,7 +275,7 @@ def test_a_missing_object_is_refused_before_the_first_change(world: Any, fresh: 
 def test_a_large_folder_is_frozen_by_the_policy(
     world: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.aws.artifacts.objects.HOLD_LIMIT", 3)
+    monkeypatch.setattr("providers.aws.artifacts.bucketobjects.HOLD_LIMIT", 3)
     bucket = fresh("artifacts")
     s3 = make_bucket(world, bucket, lock=True)
     seed_objects(s3, bucket)
@@ -327,7 +326,7 @@ LIFECYCLE = json.dumps(
 def image_step(world: Any, name: str, digest: str) -> tuple[Any, Step]:
     repository = EcrRepository(
         kind="ecr-repository",
-        ref=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
+        ref=f"arn:aws:ecr:{REGION}:{WORKLOAD}:repository/{name}",
         tag="prod",
         approved_digest=digest,
     )
@@ -424,7 +423,7 @@ def make_pipeline(world: Any, name: str) -> Any:
 
 
 def pipeline_step(world: Any, name: str, stage: str = "Production") -> Step:
-    arn = f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:{name}"
+    arn = f"arn:aws:codepipeline:{REGION}:{WORKLOAD}:{name}"
     declared = CodePipelineStage(kind="codepipeline-stage", ref=arn, stage=stage)
     return Step(world, "aws.stop-pipeline-promotion", pipelines=(declared,))
 
@@ -532,5 +531,5 @@ def test_every_artifact_measure_declares_exact_permissions() -> None:
 
 
 def test_arns_name_the_bucket_and_its_objects() -> None:
-    target = Target(kind="s3-bucket", ref="arn:aws:s3:::b", account=ACCOUNT, region=REGION)
+    target = Target(kind="s3-bucket", ref="arn:aws:s3:::b", account=WORKLOAD, region=REGION)
     assert measure("aws.lock-objects").arns(target) == ("arn:aws:s3:::b", "arn:aws:s3:::b/*")

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.sample.network import create_group
 from firebreak.errors import PermanentCloudError
 from firebreak.model import Finding, JsonObject, Method, Target
-from firebreak.session import owner_mark
 from providers.aws.network.canary import Reach, _reach
 from providers.aws.network.groups import INCIDENT_TAG
 from providers.aws.network.interfaces import interface
-from tests.providers.aws.netground import (
-    ACCOUNT,
-    OUTSIDE,
-    REGION,
-    Ground,
-    Steps,
-    made,
-    quarantine,
-    quick_records,
-)
+from tests.providers.aws.netground import ACCOUNT, OUTSIDE, REGION, Ground, Steps, quarantine
 
-
-@pytest.fixture(scope="module")
-def admin(world: Any) -> Admin:
-    return Admin.of(world.sandbox, ACCOUNT, REGION)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def records(world: Any) -> Iterator[None]:
-    with quick_records(world):
-        yield
-
-
-@pytest.fixture
-def ground(world: Any, admin: Admin, fresh: Callable[[str], str]) -> Ground:
-    return made(world, admin, fresh("net"))
+pytestmark = pytest.mark.usefixtures("quick_records")
 
 
 def test_every_interface_is_isolated_proved_and_given_back(ground: Ground) -> None:
@@ -174,18 +147,7 @@ def test_missing_instruments_are_named_and_leave_it_unproved(ground: Ground, kep
 
 
 def test_a_flow_log_that_hides_accepted_traffic_does_not_serve(ground: Ground) -> None:
-    logs = ground.ec2.describe_flow_logs(Filters=[{"Name": "resource-id", "Values": [ground.vpc]}])[
-        "FlowLogs"
-    ]
-    ground.ec2.delete_flow_logs(FlowLogIds=[each["FlowLogId"] for each in logs])
-    ground.ec2.create_flow_logs(
-        ResourceType="VPC",
-        ResourceIds=[ground.vpc],
-        TrafficType="REJECT",
-        LogDestinationType="cloud-watch-logs",
-        LogGroupName=ground.flow_log.split(":log-group:")[1],
-        DeliverLogsPermissionArn=logs[0]["DeliverLogsPermissionArn"],
-    )
+    ground.replace_flow_log(traffic="REJECT")
     steps = quarantine(
         ground, {"kind": "network-interface", "ref": ground.first}, *ground.watch(), watch=False
     )
@@ -326,120 +288,6 @@ def test_firewall_drops_come_first_and_leave_no_trace(
     assert client.describe_firewall_policy(FirewallPolicyArn=policy)["FirewallPolicy"] == before
     assert not steps.verify(changes)[0].holds
     assert ground.connect(ground.first, OUTSIDE)["allowed"]
-
-
-@pytest.fixture
-def channels(admin: Admin, fresh: Callable[[str], str]) -> tuple[str, str]:
-    queue = admin.client("sqs").create_queue(QueueName=fresh("bus"))["QueueUrl"]
-    arn = admin.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    topic = admin.client("sns").create_topic(Name=fresh("bus"))["TopicArn"]
-    return arn["Attributes"]["QueueArn"], topic
-
-
-def cut(
-    world: Any, *channels: JsonObject, identities: list[JsonObject] | None = None, name: str = "agent"
-) -> Steps:
-    groups = {"channels": list(channels), "identities": identities or []}
-    return Steps(world, "aws.cut-queue-channels", name=name, **groups)
-
-
-def agent(world: Any, name: str) -> JsonObject:
-    iam = world.admin("iam")
-    allowed = {"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}
-    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": world.responder}}
-    arn = iam.create_role(
-        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
-    )["Role"]["Arn"]
-    iam.put_role_policy(
-        RoleName=name,
-        PolicyName="agent",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
-    )
-    return {"kind": "iam-role", "ref": arn}
-
-
-def test_channels_are_cut_for_all_but_the_responder(
-    world: Any, admin: Admin, channels: tuple[str, str], fresh: Callable[[str], str]
-) -> None:
-    queue, topic = channels
-    steps = cut(
-        world,
-        {"kind": "sqs-queue", "ref": queue},
-        {"kind": "sns-topic", "ref": topic},
-        identities=[agent(world, fresh("agent"))],
-    )
-    url = admin.client("sqs").get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
-    before = admin.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
-    states = steps.snapshot()
-    changes = steps.apply(states)
-    findings = steps.verify(changes)
-    assert [each.method for each in findings] == [Method.EFFECTIVE_POLICY, Method.LIVE_PROBE] * 2
-    assert all(each.holds for each in findings), [each.observed for each in findings]
-    calls: tuple[Callable[[], Any], ...] = (
-        lambda: admin.client("sqs").send_message(QueueUrl=url, MessageBody="on"),
-        lambda: admin.client("sns").publish(TopicArn=topic, Message="on"),
-    )
-    for call in calls:
-        with pytest.raises(Exception, match="explicit deny"):
-            call()
-    steps.context.access.client("sqs").receive_message(QueueUrl=url)
-    assert not any(each.changed for each in steps.apply(states))
-    assert all(each.holds for each in steps.revert(changes))
-    assert all(each.holds for each in steps.revert(changes))
-    admin.client("sqs").send_message(QueueUrl=url, MessageBody="on")
-    left = admin.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
-    assert not left.get("Attributes", {}).get("Policy")
-    after = admin.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
-    assert json.loads(after) == json.loads(before)
-
-
-def policy_of(world: Any, queue: str) -> str:
-    sqs = world.admin("sqs")
-    url = sqs.get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
-    return str(answer.get("Attributes", {}).get("Policy", ""))
-
-
-def test_two_workloads_on_one_channel_are_released_on_their_own(
-    world: Any, channels: tuple[str, str]
-) -> None:
-    one, other = (
-        cut(world, {"kind": "sqs-queue", "ref": channels[0]}, name=name) for name in ("one", "other")
-    )
-    first = one.apply(one.snapshot())
-    second = other.apply(other.snapshot())
-    assert one.verify(first)[0].holds
-    assert other.verify(second)[0].holds
-    assert one.revert(first)[0].holds
-    assert not one.verify(first)[0].holds
-    assert other.verify(second)[0].holds
-    assert other.revert(second)[0].holds
-    assert not policy_of(world, channels[0])
-
-
-def test_a_queues_own_policy_stays_beside_the_cut(
-    world: Any, admin: Admin, channels: tuple[str, str]
-) -> None:
-    queue = channels[0]
-    url = admin.client("sqs").get_queue_url(QueueName=queue.rsplit(":", 1)[1])["QueueUrl"]
-    theirs = {
-        "Version": "2012-10-17",
-        "Id": "owner",
-        "Statement": [
-            {"Sid": "a", "Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue}
-        ],
-    }
-    admin.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(theirs)})
-    steps = cut(world, {"kind": "sqs-queue", "ref": queue})
-    changes = steps.apply(steps.snapshot())
-    assert [each["Sid"] for each in changes[0].after["policy"]["Statement"]] == [
-        f"FirebreakCut{owner_mark(steps.context.run)}",
-        "a",
-    ]
-    findings = steps.verify(changes)
-    assert [each.holds for each in findings] == [True]
-    assert steps.revert(changes)[0].holds
-    assert not steps.verify(changes)[0].holds
 
 
 @pytest.mark.parametrize(

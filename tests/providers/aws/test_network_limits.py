@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.sample.network import create_subnet
 from firebreak.model import Finding, JsonObject, Method
 from firebreak.planning import _unprovable
-from tests.providers.aws.netground import (
-    ACCOUNT,
-    OUTSIDE,
-    REGION,
-    Ground,
-    Steps,
-    made,
-    quarantine,
-    quick_records,
-)
+from tests.providers.aws.netground import OUTSIDE, Ground, Steps, quarantine
 
-
-@pytest.fixture(scope="module", autouse=True)
-def records(world: Any) -> Iterator[None]:
-    with quick_records(world):
-        yield
-
-
-@pytest.fixture
-def ground(world: Any, fresh: Callable[[str], str]) -> Ground:
-    return made(world, Admin.of(world.sandbox, ACCOUNT, REGION), fresh("limits"))
+pytestmark = pytest.mark.usefixtures("quick_records")
 
 
 def first_of(ground: Ground, *watch: JsonObject) -> Steps:
@@ -67,28 +46,13 @@ def test_the_plan_names_a_missing_flow_log(ground: Ground) -> None:
     assert "the flow logs cannot prove it: the inventory declares no flow-log" in told
 
 
-def replaced(ground: Ground, **options: Any) -> None:
-    wanted = [{"Name": "resource-id", "Values": [ground.vpc]}]
-    logs = ground.ec2.describe_flow_logs(Filters=wanted)["FlowLogs"]
-    ground.ec2.delete_flow_logs(FlowLogIds=[each["FlowLogId"] for each in logs])
-    ground.ec2.create_flow_logs(
-        ResourceType="VPC",
-        ResourceIds=[ground.vpc],
-        TrafficType="ALL",
-        LogDestinationType="cloud-watch-logs",
-        LogGroupName=ground.flow_log.split(":log-group:")[1],
-        DeliverLogsPermissionArn=logs[0]["DeliverLogsPermissionArn"],
-        **options,
-    )
-
-
 def test_the_plan_names_a_long_aggregation_interval(ground: Ground) -> None:
-    replaced(ground, MaxAggregationInterval=600)
+    ground.replace_flow_log(MaxAggregationInterval=600)
     assert "aggregates over up to 600 s" in notes(first_of(ground, *ground.watch()))
 
 
 def test_the_plan_names_fields_that_the_flow_log_lacks(ground: Ground) -> None:
-    replaced(ground, MaxAggregationInterval=60, LogFormat="${interface-id} ${start} ${end}")
+    ground.replace_flow_log(MaxAggregationInterval=60, LogFormat="${interface-id} ${start} ${end}")
     told = notes(first_of(ground, *ground.watch()))
     assert "the flow logs cannot prove it: the flow log's format lacks action" in told
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.sample.clients import Admin
 from firebreak.errors import PermanentCloudError, TransientCloudError
+from firebreak.model import State
 from providers.aws.network.groups import PURPOSE_TAG
-from tests.providers.aws.netground import ACCOUNT, REGION, Ground, Steps, made, quarantine
+from tests.providers.aws.netground import Ground, Steps, quarantine
 
 SWAP = "ModifyNetworkInterfaceAttribute"
+ATTEMPTS = 6
+"""How often the SDK tries one call."""
 NOWHERE = "sg-00000000000000000"
 
 
 class WorkerDiedError(BaseException):
     """The process is gone: nothing of ours runs after it."""
-
-
-@pytest.fixture
-def ground(world: Any, fresh: Callable[[str], str]) -> Ground:
-    return made(world, Admin.of(world.sandbox, ACCOUNT, REGION), fresh("swap"))
 
 
 @pytest.fixture
@@ -73,16 +70,45 @@ def egress(ground: Ground, group: str) -> list[Any]:
     return list(found["IpPermissionsEgress"])
 
 
-def deny(ground: Ground, number: int, first: int, times: int) -> None:
-    if number == first:
-        ground.world.sandbox.inject("denied", service="ec2", operation=SWAP, times=times)
+def fault(ground: Ground, steps: Steps, swap: int, kind: str, times: int) -> AbstractContextManager[None]:
+    """A fault of the cloud, from one of the swaps on."""
+
+    def inject(number: int, _: dict[str, Any]) -> None:
+        if number == swap:
+            ground.world.sandbox.inject(kind, service="ec2", operation=SWAP, times=times)
+
+    return before_each(steps, SWAP, inject)
+
+
+def fail_to_close(ground: Ground, steps: Steps, states: list[State]) -> None:
+    """Neither the second swap nor what would make up for it is allowed."""
+    with fault(ground, steps, 2, "denied", 2), pytest.raises(PermanentCloudError, match=SWAP):
+        steps.apply(states)
+
+
+def lose_answers(ground: Ground, steps: Steps, states: list[State], *, swap: int, times: int) -> None:
+    """From one of the swaps on, each is made and none is answered."""
+    with (
+        fault(ground, steps, swap, "drop_after", times),
+        pytest.raises(TransientCloudError, match="could not be reached"),
+    ):
+        steps.apply(states)
+
+
+def die_between_the_swaps(steps: Steps, states: list[State]) -> None:
+    def die(number: int, _: dict[str, Any]) -> None:
+        if number == 2:
+            raise WorkerDiedError
+
+    with before_each(steps, SWAP, die), pytest.raises(WorkerDiedError):
+        steps.apply(states)
 
 
 def test_when_the_second_swap_fails_once_the_interface_is_closed_all_the_same(
     ground: Ground, steps: Steps
 ) -> None:
     connection = ground.connect(ground.first, "10.42.1.20")["connection_id"]
-    with before_each(steps, SWAP, lambda number, _: deny(ground, number, 2, 1)):
+    with fault(ground, steps, 2, "denied", 1):
         (change,) = steps.apply(steps.snapshot())
     assert ground.groups(ground.first) == [change.after["group"]]
     assert not egress(ground, change.after["group"])
@@ -91,11 +117,7 @@ def test_when_the_second_swap_fails_once_the_interface_is_closed_all_the_same(
 
 def test_when_it_cannot_be_closed_it_is_back_in_its_own_groups(ground: Ground, steps: Steps) -> None:
     states = steps.snapshot()
-    with (
-        before_each(steps, SWAP, lambda number, _: deny(ground, number, 2, 2)),
-        pytest.raises(PermanentCloudError, match=SWAP),
-    ):
-        steps.apply(states)
+    fail_to_close(ground, steps, states)
     assert ground.groups(ground.first) == [ground.group]
     (change,) = steps.apply(states)
     assert ground.groups(ground.first) == [change.after["group"]]
@@ -103,32 +125,14 @@ def test_when_it_cannot_be_closed_it_is_back_in_its_own_groups(ground: Ground, s
 
 def test_when_the_first_swaps_answer_is_lost_it_is_not_left_open(ground: Ground, steps: Steps) -> None:
     states = steps.snapshot()
-    lost = {"service": "ec2", "operation": SWAP, "times": 6}  # as often as the SDK tries
-    with (
-        before_each(
-            steps,
-            SWAP,
-            lambda number, _: ground.world.sandbox.inject("drop_after", **lost) if number == 1 else None,
-        ),
-        pytest.raises(TransientCloudError, match="could not be reached"),
-    ):
-        steps.apply(states)
+    lose_answers(ground, steps, states, swap=1, times=ATTEMPTS)
     assert ground.groups(ground.first) == [ground.group]
 
 
 def test_when_only_the_answers_of_closing_are_lost_it_stays_closed(ground: Ground, steps: Steps) -> None:
     connection = ground.connect(ground.first, "10.42.1.20")["connection_id"]
     states = steps.snapshot()
-    lost = {"service": "ec2", "operation": SWAP, "times": 12}  # as often as the SDK tries, twice
-    with (
-        before_each(
-            steps,
-            SWAP,
-            lambda number, _: ground.world.sandbox.inject("drop_after", **lost) if number == 2 else None,
-        ),
-        pytest.raises(TransientCloudError, match="could not be reached"),
-    ):
-        steps.apply(states)
+    lose_answers(ground, steps, states, swap=2, times=2 * ATTEMPTS)
     assert not set(ground.groups(ground.first)) & {ground.group, *opened(ground)}
     (change,) = steps.apply(states)
     assert ground.groups(ground.first) == [change.after["group"]]
@@ -162,13 +166,7 @@ def test_a_reading_from_before_leaves_no_rule_in_the_quarantine_group(ground: Gr
 def test_a_crash_between_the_swaps_is_completed(ground: Ground, steps: Steps) -> None:
     connection = ground.connect(ground.first, "10.42.1.20")["connection_id"]
     states = steps.snapshot()
-
-    def die(number: int, _: dict[str, Any]) -> None:
-        if number == 2:
-            raise WorkerDiedError
-
-    with before_each(steps, SWAP, die), pytest.raises(WorkerDiedError):
-        steps.apply(states)
+    die_between_the_swaps(steps, states)
     assert set(ground.groups(ground.first)) <= opened(ground)
     changes = steps.apply(states)
     assert changes[0].changed
@@ -183,16 +181,6 @@ def test_after_a_crash_between_the_swaps_its_own_groups_are_the_planned_ones(
     ground: Ground, steps: Steps
 ) -> None:
     states = steps.snapshot()
-
-    def die(number: int, _: dict[str, Any]) -> None:
-        if number == 2:
-            raise WorkerDiedError
-
-    with before_each(steps, SWAP, die), pytest.raises(WorkerDiedError):
-        steps.apply(states)
-    with (
-        before_each(steps, SWAP, lambda number, _: deny(ground, number, 2, 2)),
-        pytest.raises(PermanentCloudError, match=SWAP),
-    ):
-        steps.apply(states)
+    die_between_the_swaps(steps, states)
+    fail_to_close(ground, steps, states)
     assert ground.groups(ground.first) == [ground.group]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -13,6 +14,7 @@ from botocore.exceptions import (
     ParamValidationError,
     ReadTimeoutError,
 )
+from botocore.model import ServiceModel
 
 from firebreak.errors import GuardError, PermanentCloudError, TransientCloudError
 from firebreak.measure import now
@@ -144,3 +146,24 @@ def test_drills_stay_in_sandbox_accounts(listed: tuple[str, ...], refused: bool)
 )
 def test_partitions(region: str, name: str) -> None:
     assert partition(region) == name
+
+
+@pytest.mark.parametrize("service", ["ec2", "s3", "sagemaker", "quicksight"])  # the last has members "documentation"
+def test_a_service_model_has_lost_nothing_but_its_documentation(service: str) -> None:
+    ours, theirs = model_of(role_client(service, "eu-west-1", arn="")), model_of(shipped(service))
+    assert sorted(ours.shape_names) == sorted(theirs.shape_names)
+    for name in theirs.shape_names:
+        ours_shape, shape = ours.shape_for(name), theirs.shape_for(name)
+        assert ours_shape.documentation == ""
+        assert (ours_shape.type_name, ours_shape.metadata) == (shape.type_name, shape.metadata)
+        members = getattr(shape, "members", {})
+        assert list(getattr(ours_shape, "members", {})) == list(members)
+
+
+def shipped(service: str) -> Any:
+    return botocore.session.Session().create_client(service, region_name="eu-west-1")
+
+
+def model_of(client: Any) -> ServiceModel:
+    model: ServiceModel = client.meta.service_model
+    return model

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.sample.network import create_subnet
 from firebreak.errors import TransientCloudError
 from firebreak.model import JsonObject, Method
-from tests.providers.aws.netground import ACCOUNT, REGION, Ground, Steps, made, quick_records
+from tests.providers.aws.netground import Ground, Steps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def records(world: Any) -> Iterator[None]:
-    with quick_records(world):
-        yield
-
-
-@pytest.fixture
-def ground(world: Any, fresh: Callable[[str], str]) -> Ground:
-    return made(world, Admin.of(world.sandbox, ACCOUNT, REGION), fresh("acl"))
+pytestmark = pytest.mark.usefixtures("quick_records")
 
 
 def closing(ground: Ground, *more: JsonObject, subnet: str = "") -> Steps:
