@@ -50,10 +50,7 @@ OWN_VARIABLES = {
 CREDENTIAL_PREFIXES = tuple(prefix for each in OWN_VARIABLES.values() for prefix in each)
 """What the workflow worker never gets to see."""
 SIGNING_VARIABLES = ("SIGNING_KEY", "DRILL_SIGNING_KEY")
-FOREIGN = (
-    *("AWS_", "AZURE_", "TEMPORAL_", "FIREBREAK_"),
-    *("SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-)
+FOREIGN = ("AWS_", "AZURE_", "TEMPORAL_", "FIREBREAK_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """How variables begin by which the surrounding shell names its own accounts, server, channels and ways."""
 KEPT = ("FIREBREAK_LOG_", "FIREBREAK_PROOF__")
 """What of them a stack goes by all the same: it reaches nobody."""
@@ -160,7 +157,8 @@ def foreign_variables() -> list[str]:
 
 def surroundings(address: str) -> dict[str, str]:
     """The variables of this process without foreign ones, and Temporal's at that address."""
-    own = {name: value for name, value in os.environ.items() if name not in foreign_variables()}
+    foreign = foreign_variables()
+    own = {name: value for name, value in os.environ.items() if name not in foreign}
     # A profile in the user's own file would add its key, namespace and certificates to the address.
     return {**own, "TEMPORAL_ADDRESS": address, "TEMPORAL_CONFIG_FILE": os.devnull}
 

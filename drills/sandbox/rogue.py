@@ -35,8 +35,8 @@ REPORT_SECONDS = 0.4
 CALL_SECONDS = 10.0
 STOP_SECONDS = 15.0
 COUNTER = "{count}"
-REMEMBERED_REFUSALS = 3
-"""How many of a channel's newest refusals are dated in its report; whoever judges asks for as many."""
+ENOUGH_REFUSALS = 3
+"""As many since a proof decide that a channel is stopped, one may have been a chance; a report dates them."""
 NOBODY_THERE = frozenset({"interface-missing", "instance-stopped", "machine-stopped"})
 """Why a packet is lost whose sender or receiver does not run: that says nothing about the path."""
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class Tally:
 
     def describe(self) -> Json:
         """Return the tally as the report carries it."""
-        return {**vars(self), "refused_at": list(self.refused_at)}
+        return dict(vars(self))
 
     def count(self, began_at: str, failure: FailedError | None) -> None:
         """Add an attempt that ended now."""
@@ -87,7 +87,7 @@ class Tally:
             self.last_success_at = _now()
             self.refused_at = []
         elif isinstance(failure, RefusedError):
-            self.refused_at = [*self.refused_at, began_at][-REMEMBERED_REFUSALS:]
+            self.refused_at = [*self.refused_at, began_at][-ENOUGH_REFUSALS:]
 
 
 @dataclass

@@ -10,12 +10,10 @@ from pydantic import BaseModel, field_validator
 from rich.table import Table
 from rich.text import Text
 
+from drills.sandbox.rogue import ENOUGH_REFUSALS
 from firebreak.cli.output import table
 from firebreak.model import FrozenModel, JsonObject, Phase
 from firebreak.record import RunStatus
-
-REFUSALS = 3
-"""As many attempts must have been refused since a proof; one may have been a chance."""
 
 
 class Channel(BaseModel):
@@ -24,13 +22,12 @@ class Channel(BaseModel):
     phase: Phase
     attempts: int
     successes: int
-    last_attempt_at: datetime | None = None
     last_success_at: datetime | None = None
     last_error: str = ""
     refused_at: tuple[datetime, ...] = ()
     """Its newest refusals since the last success; timeouts, throttling and the like decide nothing."""
 
-    @field_validator("last_attempt_at", "last_success_at", mode="before")
+    @field_validator("last_success_at", mode="before")
     @classmethod
     def _never(cls, value: Any) -> Any:
         return value or None
@@ -42,7 +39,7 @@ class Channel(BaseModel):
 
     def refused_since(self, moment: datetime) -> bool:
         """Whether enough attempts were refused after that."""
-        return sum(at > moment for at in self.refused_at) >= REFUSALS
+        return sum(at > moment for at in self.refused_at) >= ENOUGH_REFUSALS
 
     def decided_since(self, moment: datetime) -> bool:
         """Whether it is known what the channel achieved after that."""

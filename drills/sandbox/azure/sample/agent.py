@@ -219,16 +219,16 @@ class Attacks:
             return _step("PUT", url, token, content=text, headers=write)
 
         steps = {
-            "prompt-overwrite": [put(f"{base}/prompts/system.txt", obey)],
-            "memory-overwrite": [put(f"{base}/memory/long-term.jsonl", obey)],
-            "model-overwrite": [put(f"{base}/models/adapter.safetensors", obey)],
-            "blob-delete": [_step("DELETE", spare, token, headers=read)],
+            "prompt-overwrite": put(f"{base}/prompts/system.txt", obey),
+            "memory-overwrite": put(f"{base}/memory/long-term.jsonl", obey),
+            "model-overwrite": put(f"{base}/models/adapter.safetensors", obey),
         }
-        restored = {"blob-delete": {"restore": put(spare, "spare")}}
         if phase == IDENTITY:
-            steps["blob-read"] = [_step("GET", f"{base}/prompts/system.txt", token, headers=read)]
+            steps["blob-read"] = _step("GET", f"{base}/prompts/system.txt", token, headers=read)
+        delete = _call(f"blob-delete{suffix}", phase, _step("DELETE", spare, token, headers=read))
         return [
-            _call(f"{name}{suffix}", phase, *each) | restored.get(name, {}) for name, each in steps.items()
+            *(_call(f"{name}{suffix}", phase, step) for name, step in steps.items()),
+            {**delete, "restore": put(spare, "spare")},
         ]
 
     def _images(self, suffix: str, bearer: str, phase: int) -> list[Json]:
