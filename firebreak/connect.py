@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from firebreak.codec import data_converter
 from firebreak.errors import FirebreakError, SettingsError
 from firebreak.logs import redacted_text
+from firebreak.model import Mode
 from firebreak.settings import Settings
 
 INCIDENT = SearchAttributeKey.for_keyword("FirebreakIncident")
@@ -61,6 +62,17 @@ def _unusable(error: Exception) -> SettingsError:
 def _reason(error: Exception) -> str:
     """The first line: further ones repeat the configuration file, which may hold a key."""
     return redacted_text(next(iter(str(error).splitlines()), type(error).__name__))
+
+
+def search_attributes(incident_id: str, workload_id: str, mode: Mode) -> TypedSearchAttributes:
+    """What a run is found by."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(INCIDENT, incident_id),
+            SearchAttributePair(WORKLOAD, workload_id),
+            SearchAttributePair(MODE, mode.value),
+        ]
+    )
 
 
 async def ensure_search_attributes(client: Client) -> None:

@@ -19,8 +19,6 @@ from temporalio.client import (
 )
 from temporalio.common import (
     Priority,
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -28,7 +26,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.inputs import Page
-from firebreak.connect import INCIDENT, MODE, WORKLOAD, ensure_search_attributes
+from firebreak.connect import INCIDENT, WORKLOAD, ensure_search_attributes, search_attributes
 from firebreak.errors import FirebreakError, GuardError, NotFoundError, UsageError
 from firebreak.measure import now
 from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
@@ -301,7 +299,7 @@ async def release(
             id=f"release-{incident_id}",
             task_queue=settings.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=_attributes(incident_id, document.workload_id, document.mode),
+            search_attributes=search_attributes(incident_id, document.workload_id, document.mode),
             priority=PRIORITY[document.mode],
             static_summary=f"release {document.workload_id}",
         )
@@ -388,19 +386,9 @@ async def _start(
         start_signal_args=[request.trigger],
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        search_attributes=_attributes(request.incident_id, workload.id, request.mode),
+        search_attributes=search_attributes(request.incident_id, workload.id, request.mode),
         priority=PRIORITY[request.mode],
         static_summary=f"contain {workload.id}",
-    )
-
-
-def _attributes(incident_id: str, workload_id: str, mode: Mode) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(INCIDENT, incident_id),
-            SearchAttributePair(WORKLOAD, workload_id),
-            SearchAttributePair(MODE, mode.value),
-        ]
     )
 
 

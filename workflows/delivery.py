@@ -6,29 +6,21 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     from activities.inputs import Page
-    from activities.notify import NotifyActivities
-    from firebreak.connect import INCIDENT, MODE, WORKLOAD
+    from firebreak.connect import search_attributes
     from firebreak.record import ContainmentInput, DeliveryInput, Settled
 
-from workflows.options import RETRY
+from workflows.paging import tell
 
 HANDOVER = timedelta(seconds=5)
 """The web process starts the containment itself, before this begins or in this time; then it is taken for
 dead."""
-
-TELLING = timedelta(hours=24)
-"""An alert that nobody could match to a workload is worth many attempts to tell people."""
 
 UNRESOLVED = "unresolved_alert"
 """The kind of page of an alert that started nothing."""
@@ -49,7 +41,7 @@ class Delivery:
     async def run(self, request: DeliveryInput) -> None:
         """Tell people, or see that the containment was started; then remember."""
         if request.containment is None:
-            await self._tell(request)
+            await tell(Page(incident_id=request.reference, kind=UNRESOLVED, message=request.page))
         else:
             await self._see_to(request, request.containment)
         await workflow.sleep(request.remember_seconds)
@@ -58,16 +50,6 @@ class Delivery:
     def settle(self, outcome: Settled) -> None:
         """The web process says which run the alert started or joined."""
         self.settled = self.settled or outcome
-
-    async def _tell(self, request: DeliveryInput) -> None:
-        await workflow.execute_activity_method(
-            NotifyActivities.notify,
-            Page(incident_id=request.reference, kind=UNRESOLVED, message=request.page),
-            schedule_to_close_timeout=TELLING,
-            start_to_close_timeout=timedelta(seconds=20),
-            retry_policy=RETRY,
-            summary=UNRESOLVED,
-        )
 
     async def _see_to(self, request: DeliveryInput, containment: ContainmentInput) -> None:
         """Start or join in place of a web process that died after the delivery became durable."""
@@ -91,7 +73,9 @@ async def _started(containment: ContainmentInput, containment_id: str) -> bool:
             id=containment_id,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            search_attributes=_attributes(containment),
+            search_attributes=search_attributes(
+                containment.incident_id, containment.workload_id, containment.mode
+            ),
             static_summary=f"contain {containment.workload_id}",
         )
     except WorkflowAlreadyStartedError:
@@ -115,13 +99,3 @@ async def _joined(containment: ContainmentInput, containment_id: str) -> bool:
     except ApplicationError:  # it has ended since
         return False
     return True
-
-
-def _attributes(containment: ContainmentInput) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(INCIDENT, containment.incident_id),
-            SearchAttributePair(WORKLOAD, containment.workload_id),
-            SearchAttributePair(MODE, containment.mode.value),
-        ]
-    )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError  # noqa: A004 - Temporal's own
 
 with workflow.unsafe.imports_passed_through():
     from activities.inputs import Page
-    from activities.notify import NotifyActivities
     from firebreak.model import CONTAINMENT_TARGET, Phase, Verdict
     from firebreak.record import COMMENTED_ALERTS, AlertRef, Question, RunFacts, alert_refs
 
 from workflows.failures import message
-from workflows.options import PAGING, RETRY
+from workflows.options import PAGING
+from workflows.paging import tell
 
 WARNINGS_AT = (0.5, 0.8)
 """Fractions of the 15 minutes at which the on-call is warned."""
@@ -43,6 +44,14 @@ COMMENT_ERRORS = frozenset({"NotCommentedError", "CommentRefusedError"})
 """Where everybody was told, and only a comment on an alert is missing."""
 
 
+class About(TypedDict, total=False):
+    """What a page is about, beside its text."""
+
+    phase: Phase
+    verdict: Verdict
+    question: Question
+
+
 class OnCall:
     """Pages people about one run, and keeps its clock; ``about`` are the alerts that it began with."""
 
@@ -67,49 +76,28 @@ class OnCall:
             "and the time counts from the start"
         )
 
-    def page(
-        self,
-        kind: str,
-        text: str,
-        *,
-        phase: Phase | None = None,
-        verdict: Verdict | None = None,
-        question: Question | None = None,
-    ) -> None:
+    def page(self, kind: str, text: str, **about: Unpack[About]) -> None:
         """Send a page in the background."""
-        page = self.written(kind, text, phase=phase, verdict=verdict, question=question)
-        self.pages.append(asyncio.create_task(self._deliver(page)))
+        self.pages.append(asyncio.create_task(self._deliver(self.written(kind, text, **about))))
 
-    def written(
-        self,
-        kind: str,
-        text: str,
-        *,
-        phase: Phase | None = None,
-        verdict: Verdict | None = None,
-        question: Question | None = None,
-    ) -> Page:
+    def written(self, kind: str, text: str, **about: Unpack[About]) -> Page:
         """A page about this run as of now."""
         return Page(
             incident_id=self.facts.incident_id,
             kind=kind,
             message=text,
-            phase=phase,
-            verdict=verdict,
             workload_id=self.facts.workload_id,
             cloud=self.facts.cloud,
             mode=self.facts.mode,
             at=workflow.now(),
             alerts=self._alerts(),
-            question=question,
+            **about,
         )
 
-    def tell(
-        self, kind: str, text: str, *, phase: Phase | None = None, verdict: Verdict | None = None
-    ) -> None:
+    def tell(self, kind: str, text: str, **about: Unpack[About]) -> None:
         """Send news that ask for nothing; runs that began before 0.2 have none in their history."""
         if self.news:
-            self.page(kind, text, phase=phase, verdict=verdict)
+            self.page(kind, text, **about)
 
     def begin(self, text: str) -> None:
         """Say that the run has begun."""
@@ -160,14 +148,7 @@ class OnCall:
 
     async def _deliver(self, page: Page) -> None:
         try:
-            await workflow.execute_activity_method(
-                NotifyActivities.notify,
-                page,
-                schedule_to_close_timeout=PAGING,
-                start_to_close_timeout=timedelta(seconds=20),
-                retry_policy=RETRY,
-                summary=page.kind,
-            )
+            await tell(page, PAGING)
         except ActivityError as error:  # a dead notifier is shown, and never holds a run
             self._note(page, error)
 

@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.inputs import Page, Relief
     from firebreak.record import ContainmentInput
 
-from workflows.alarm import tell
 from workflows.delivery import start_or_join
+from workflows.paging import tell
 
 WATCHED = "a sentry outlives the run, tells of a run that closed without an end, and contains again"
 """The patch of 0.2; runs that began before have no sentry."""
