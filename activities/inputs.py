@@ -36,10 +36,9 @@ class StepInput(FrozenModel):
 
 
 class MarkInput(FrozenModel):
-    """The plan whose workload is now ``containing`` or ``released``."""
+    """The plan whose workload is being contained from now on."""
 
     plan: Stored
-    status: str
 
 
 class CustodyInput(FrozenModel):

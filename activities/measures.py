@@ -51,7 +51,7 @@ class MeasureActivities:
 
     @activity.defn(name="firebreak.mark")
     async def mark(self, request: MarkInput) -> Stored:
-        """Record that the workload is being contained."""
+        """Record that the workload is being contained; the result is the plan, which nobody reads."""
         with translated():
             async with heartbeating():
                 plan = await self.engine.blocking(lambda: planning.read_plan(self.engine, request.plan))

@@ -61,7 +61,7 @@ class Calls:
         """Record that the workload is being contained."""
         await workflow.execute_activity_method(
             MeasureActivities.mark,
-            MarkInput(plan=plan.stored[-1], status="containing"),
+            MarkInput(plan=plan.stored[-1]),
             task_queue=self.request.task_queue,
             schedule_to_close_timeout=PLANNING,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
