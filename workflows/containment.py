@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -11,7 +10,6 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from activities.inputs import StepInput
     from firebreak import chronicle
     from firebreak.errors import FirebreakError
     from firebreak.model import Phase, Stored, Verdict
@@ -24,17 +22,16 @@ with workflow.unsafe.imports_passed_through():
         RunFacts,
         RunStatus,
         Sealed,
-        StepOutcome,
         Trigger,
         alert_refs,
         asked_consent,
         needs_approval,
     )
     from firebreak.statusdoc import phase_verdict, run_verdict, status
-    from firebreak.steps import Gate
 
 from workflows.alerts import Alerts
 from workflows.approvable import Approvable
+from workflows.attempts import Attempts
 from workflows.calls import Calls, Gathered
 from workflows.custody import Custody
 from workflows.decisions import Decisions, check_kind
@@ -51,9 +48,6 @@ SEALED_AGAIN = "a package that could not be sealed is asked about"
 
 NOTHING_CAPTURED = "a run that is stopped before its first change captures nothing"
 """The patch of 0.2."""
-
-ASKED_ONCE = "a risk that was accepted is not asked about again when late logs are judged"
-"""The patch of 0.2; before, a retry of the late proof tried accepted steps of an earlier phase as well."""
 
 LOST = (
     "the containment closed without an end: it failed or was terminated. What is in force stays, nothing is "
@@ -77,10 +71,8 @@ class Containment(Approvable):
             triggered_at=request.trigger.received_at,
         )
         self.plan: Plan | None = None
-        self.outcomes: dict[str, StepOutcome] = {}
-        self.late: dict[str, asyncio.Task[None]] = {}
-        self.accepted: set[str] = set()
         self.calls = Calls(request)
+        self.attempts = Attempts(self.calls)
         self.alerts = Alerts(self.facts, self.calls)
         self.oncall = OnCall(self.facts, alert_refs((request.trigger,)))
         self.oncall.correct_clock()
@@ -88,7 +80,6 @@ class Containment(Approvable):
         self.preserving: list[asyncio.Task[Stored | None]] = []
         self.decisions = Decisions(self.facts, request.trigger, self.oncall)
         self.watch = Watch()
-        self.attempt = 0
         self.sealings = 0
         self.next_incident = ""
 
@@ -122,7 +113,7 @@ class Containment(Approvable):
     @workflow.query
     def status(self) -> RunStatus:
         """The public status document as of now."""
-        return status(self.facts, self.plan, self.outcomes, workflow.now())
+        return status(self.facts, self.plan, self.attempts.outcomes, workflow.now())
 
     @workflow.signal
     def record_alert(self, trigger: Trigger) -> None:
@@ -252,91 +243,47 @@ class Containment(Approvable):
         facts.started_at = workflow.now()
         if phase in plan.empty_phases:
             facts.deviations.append(f"declared absent: {plan.empty_phases[phase]}")
-        await self._attempt(plan, phase, list(plan.of(phase)))
+        await self.attempts.make(plan, phase, list(plan.of(phase)))
         await self._gate(plan, phase)
 
     async def _gate(self, plan: Plan, phase: Phase) -> None:
         """Hold the next phase until this one is proved, or a named person decided otherwise."""
-        while self._open_steps(plan, phase) and not self.decisions.stop_requested:
-            decision = await self.decisions.decide(phase, self._unproved(plan, phase))
+        while (steps := self.attempts.open_steps(plan, phase)) and not self.decisions.stop_requested:
+            decision = await self.decisions.decide(phase, _unproved(phase, steps))
             if decision.kind == "retry":
-                await self._attempt(plan, phase, self._open_steps(plan, phase))
+                await self.attempts.make(plan, phase, steps)
                 continue
             if decision.kind == "proceed":
-                self._accept(plan, phase, decision)
+                self._accept(phase, steps, decision)
             break
         self._judge_phase(plan, phase)
         self.oncall.gate(phase)
         await self._chain(plan, phase)
 
-    def _accept(self, plan: Plan, phase: Phase, decision: Decision) -> None:
+    def _accept(self, phase: Phase, steps: list[PlannedStep], decision: Decision) -> None:
         self.facts.phases[phase].deviations.append(
             f"proceeded unproved: {decision.by} accepted the risk: {decision.reason}"
         )
-        if workflow.patched(ASKED_ONCE):
-            self.accepted.update(step.key for step in self._open_steps(plan, phase))
+        self.attempts.accept(steps)
 
     def _judge_phase(self, plan: Plan, phase: Phase) -> None:
         """Nothing is proved by a phase without steps; one that waits for its logs is not judged yet."""
         facts = self.facts.phases[phase]
         steps = plan.of(phase)
-        if any(step.key in self.late for step in steps):
+        if any(step.key in self.attempts.late for step in steps):
             return
         declared = bool(steps) or phase in plan.empty_phases
-        judged = phase_verdict(self.outcomes[step.key] for step in steps)
+        judged = phase_verdict(self.attempts.outcomes[step.key] for step in steps)
         facts.verdict = judged if declared else Verdict.UNPROVEN
         facts.verified_at = workflow.now() if facts.verdict is Verdict.CONTAINED else None
 
-    def _open_steps(self, plan: Plan, phase: Phase) -> list[PlannedStep]:
-        """Steps that hold the gate: neither proved nor accepted, nor waiting for log evidence alone."""
-        settled = self.accepted.union(self.late)
-        open_steps = (step for step in plan.of(phase) if not self.outcomes[step.key].proved)
-        return [step for step in open_steps if step.key not in settled]
-
-    def _unproved(self, plan: Plan, phase: Phase) -> str:
-        names = ", ".join(step.key for step in self._open_steps(plan, phase))
-        return f"not proved within the budget of the phase {phase.title}: {names}"
-
-    async def _attempt(self, plan: Plan, phase: Phase, steps: list[PlannedStep]) -> None:
-        self.attempt += 1
-        until = workflow.now() + plan.budgets.of(phase)
-        gate: Gate = "prompt" if plan.flow_log_gate == "deferred" else "all"
-        for last in (False, True):
-            group = [step for step in steps if step.last_in_phase is last]
-            await asyncio.gather(*(self._step(plan, step, until, gate) for step in group))
-
-    async def _step(self, plan: Plan, step: PlannedStep, until: datetime, gate: Gate) -> None:
-        before = self.outcomes.get(step.key)
-        seen = before.findings_stored if before else None
-        request = StepInput(run=plan.run, step=step, until=until, gate=gate, seen=seen)
-        outcome = await self._run_step(request)
-        self.outcomes[step.key] = outcome
-        if outcome.awaiting_logs:
-            self.late[step.key] = asyncio.create_task(self._await_logs(plan, step, outcome))
-
-    async def _await_logs(self, plan: Plan, step: PlannedStep, applied: StepOutcome) -> None:
-        until = workflow.now() + plan.budgets.of(step.phase)
-        request = StepInput(run=plan.run, step=step, until=until, applied=applied)
-        self.outcomes[step.key] = await self._run_step(request)
-
-    async def _run_step(self, request: StepInput) -> StepOutcome:
-        """The outcome, also where the step failed; one failed step does not stop its siblings."""
-        try:
-            return await self.calls.contain(request)
-        except ActivityError as error:
-            step = request.step
-            before = self.outcomes.get(step.key)
-            failed = before or StepOutcome(measure=step.measure, target=step.target, phase=step.phase)
-            return failed.model_copy(update={"verdict": Verdict.UNPROVEN, "error": message(error)})
-
     async def _settle(self, plan: Plan) -> None:
         """Wait for log evidence that phases did not wait for, again after each retry."""
-        while self.late:
-            await asyncio.gather(*self.late.values())
-            late, self.late = frozenset(self.late), {}
+        while self.attempts.late:
+            late = await self.attempts.late_logs()
             for phase in Phase:
                 if any(step.key in late for step in plan.of(phase)):
-                    self.attempt += 1
+                    self.attempts.number += 1
                     await self._gate(plan, phase)
 
     def _judge(self) -> None:
@@ -352,10 +299,11 @@ class Containment(Approvable):
         A store that is away holds neither the containment nor the chain: what is missing follows with
         the next part, and without it the package is not sealed.
         """
-        outcomes = [self.outcomes[step.key] for step in plan.of(phase)]
-        events = chronicle.phase_events(self.custody.new(outcomes), self.attempt)
+        outcomes = [self.attempts.outcomes[step.key] for step in plan.of(phase)]
+        attempt = self.attempts.number
+        events = chronicle.phase_events(self.custody.new(outcomes), attempt)
         try:
-            await self.custody.seal(plan, self.facts, f"phase-{int(phase)}-{self.attempt}", events, CHAINING)
+            await self.custody.seal(plan, self.facts, f"phase-{int(phase)}-{attempt}", events, CHAINING)
         except ActivityError as error:
             self.facts.warnings.append(f"the findings of {phase.title} are not sealed yet: {message(error)}")
             self.oncall.page("warning", self.facts.warnings[-1])
@@ -381,7 +329,7 @@ class Containment(Approvable):
         part = "end" if self.sealings == 1 else f"end-{self.sealings}"
         await self.custody.seal(plan, self.facts, part, (), SEALING)
         gathered = Gathered(preserved, tuple(self.custody.segments), alerts)
-        return await self.calls.package(plan, self.facts, list(self.outcomes.values()), gathered)
+        return await self.calls.package(plan, self.facts, list(self.attempts.outcomes.values()), gathered)
 
     async def _sealing_failed(self, judged: Verdict, error: ActivityError) -> bool:
         """Whether to seal again; an alert that came late to an uncontained run does not wait for that."""
@@ -410,3 +358,8 @@ class Containment(Approvable):
     def _end(self, sealed: Sealed | None = None) -> Ended:
         self.facts.ended_at = workflow.now()
         return Ended(incident_id=self.request.incident_id, verdict=self.facts.verdict, sealed=sealed)
+
+
+def _unproved(phase: Phase, steps: list[PlannedStep]) -> str:
+    names = ", ".join(step.key for step in steps)
+    return f"not proved within the budget of the phase {phase.title}: {names}"
