@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -190,8 +191,17 @@ class _PlainFiles(JSONFileLoader):
             path = Path(file_path + ending)
             if path.is_file():
                 with opened(path, "rb") as file:
-                    return json.load(file)
+                    return json.load(file, object_pairs_hook=_without_documentation)
         return None
+
+
+def _without_documentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a service model, with one copy in memory of each name in it."""
+    return {
+        sys.intern(key): sys.intern(value) if isinstance(value, str) else value
+        for key, value in pairs
+        if key != "documentation" or not isinstance(value, str)  # a shape can have a member of that name
+    }
 
 
 class _Clients:
