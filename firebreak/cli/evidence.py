@@ -42,12 +42,18 @@ STORES = {
     ): Cloud.AZURE,
 }
 """Which cloud's store a uri of that form lies in."""
-manifest_option = click.option(
-    "--manifest-sha256", default="", help="Hash of the manifest, as the run named it at its end."
-)
 EXAMPLES = "s3://BUCKET/ or https://ACCOUNT.blob.core.windows.net/CONTAINER/"
 
-KEY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+def _verification_options(command: CommandT) -> CommandT:
+    """Add what a package is checked against: public keys, and the hash of its manifest."""
+    key_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    live = click.option("--trust", multiple=True, type=key_file, help="Public key (PEM) of live packages.")
+    drill = click.option("--trust-drill", multiple=True, type=key_file, help="Public key (PEM) of drills.")
+    manifest = click.option(
+        "--manifest-sha256", default="", help="Hash of the manifest, as the run named it at its end."
+    )
+    return live(drill(manifest(command)))
 
 
 @click.group()
@@ -57,9 +63,7 @@ def evidence() -> None:
 
 @evidence.command()
 @click.argument("package")
-@click.option("--trust", multiple=True, type=KEY_FILE, help="Public key (PEM) of live packages.")
-@click.option("--trust-drill", multiple=True, type=KEY_FILE, help="Public key (PEM) of drills.")
-@manifest_option
+@_verification_options
 @json_option
 def verify(
     package: str, trust: tuple[Path, ...], trust_drill: tuple[Path, ...], manifest_sha256: str, as_json: bool
@@ -114,9 +118,7 @@ def export(uri: str, folder: Path, as_json: bool) -> None:
 
 @evidence.command("report")
 @click.argument("package")
-@click.option("--trust", multiple=True, type=KEY_FILE, help="Public key (PEM) of live packages.")
-@click.option("--trust-drill", multiple=True, type=KEY_FILE, help="Public key (PEM) of drills.")
-@manifest_option
+@_verification_options
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Where the page goes.")
 @click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), help="Where the PDF goes.")
 @click.option("--duties", type=click.Path(path_type=Path), help="Your own file of reporting duties (YAML).")
