@@ -196,11 +196,15 @@ class _PlainFiles(JSONFileLoader):
 
 
 def _without_documentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of a service model, with one copy in memory of each name in it."""
+    """An object of a service model, with one copy in memory of each name in it.
+
+    Its documentation is empty, and still there: botocore reads that of S3's client context parameters.
+    """
     return {
-        sys.intern(key): sys.intern(value) if isinstance(value, str) else value
+        sys.intern(key): sys.intern("" if key == "documentation" else value)
+        if isinstance(value, str)  # a shape can have a member of the name "documentation"
+        else value
         for key, value in pairs
-        if key != "documentation" or not isinstance(value, str)  # a shape can have a member of that name
     }
 
 

@@ -152,6 +152,8 @@ def test_partitions(region: str, name: str) -> None:
 def test_a_service_model_has_lost_nothing_but_its_documentation(service: str) -> None:
     ours, theirs = model_of(role_client(service, "eu-west-1", arn="")), model_of(shipped(service))
     assert sorted(ours.shape_names) == sorted(theirs.shape_names)
+    asked, told = ours.client_context_parameters, theirs.client_context_parameters
+    assert [(each.name, each.type) for each in asked] == [(each.name, each.type) for each in told]
     for name in theirs.shape_names:
         ours_shape, shape = ours.shape_for(name), theirs.shape_for(name)
         assert ours_shape.documentation == ""
