@@ -1,3 +1,5 @@
+"""Messages of AWS queues: read and left where they are; what was not read is not claimed."""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -43,9 +45,10 @@ def test_messages_are_read_and_stay(world: Any, fresh: Any) -> None:
     assert again.apply().after["records"] == 25  # as phase 4 does after the early capture
 
 
-def messages(world: Any, declared: SqsQueue, seconds: float) -> Step:
+def messages(world: Any, declared: SqsQueue, seconds: float | None) -> Step:
+    """A capture with that much time, or one that nobody waits for."""
     step = Step(world, "aws.capture-channel-messages", channels=(declared,))
-    step.until = now() + timedelta(seconds=seconds)
+    step.until = None if seconds is None else now() + timedelta(seconds=seconds)
     return step
 
 
@@ -100,21 +103,19 @@ def test_messages_that_one_batch_has_hidden_are_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("hidden", "delayed", "until"),
+    ("hidden", "delayed", "seconds"),
     [(5, 0, 1.0), (0, 5, 1.0), (5, 0, None)],
     ids=["hidden by a receiver", "delayed", "pre-capture"],
 )
 def test_messages_that_were_not_read_prove_nothing(
-    world: Any, fresh: Any, hidden: int, delayed: int, until: float | None
+    world: Any, fresh: Any, hidden: int, delayed: int, seconds: float | None
 ) -> None:
     sqs, url, declared = queue(world, fresh("inbox"), 7 + hidden)
     for _ in range(hidden):
         sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1, VisibilityTimeout=600)
     for _ in range(delayed):
         sqs.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=600)
-    step = messages(world, declared, until or 0)
-    if until is None:
-        step.until = None
+    step = messages(world, declared, seconds)
     change = step.apply()
     assert len(step.records(change)) == 7
     *copies, read = step.verify(change)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.model import State
 from providers.aws.network.groups import PURPOSE_TAG
+from tests.providers.aws.hooks import hooked
 from tests.providers.aws.netground import Ground, Steps, quarantine
 
 SWAP = "ModifyNetworkInterfaceAttribute"
@@ -28,36 +30,26 @@ def steps(ground: Ground) -> Steps:
     return quarantine(ground, {"kind": "network-interface", "ref": ground.first})
 
 
-@contextmanager
-def before_each(steps: Steps, operation: str, act: Callable[[int, dict[str, Any]], None]) -> Iterator[None]:
+def before_each(
+    steps: Steps, operation: str, act: Callable[[int, dict[str, Any]], None]
+) -> AbstractContextManager[None]:
     """Do something before each call of an operation: it gets the call's number and its parameters."""
-    events, seen = steps.context.access.client("ec2").meta.events, iter(range(1, 100))
+    numbers = count(1)
 
     def hook(params: dict[str, Any], **_: Any) -> None:
-        act(next(seen), params)
+        act(next(numbers), params)
 
-    event = f"provide-client-params.ec2.{operation}"
-    events.register(event, hook)
-    try:
-        yield
-    finally:
-        events.unregister(event, hook)
+    return hooked(steps.context.access.client("ec2"), f"provide-client-params.ec2.{operation}", hook)
 
 
-@contextmanager
-def stale_once(steps: Steps, operation: str, member: str) -> Iterator[None]:
+def stale_once(steps: Steps, operation: str, member: str) -> AbstractContextManager[None]:
     """Let the first answer of a reading be the one from before everything was made."""
-    events = steps.context.access.client("ec2").meta.events
     answers: Iterator[list[Any]] = iter([[]])
 
     def hook(parsed: dict[str, Any], **_: Any) -> None:
         parsed[member] = next(answers, parsed[member])
 
-    events.register(f"after-call.ec2.{operation}", hook)
-    try:
-        yield
-    finally:
-        events.unregister(f"after-call.ec2.{operation}", hook)
+    return hooked(steps.context.access.client("ec2"), f"after-call.ec2.{operation}", hook)
 
 
 def opened(ground: Ground) -> set[str]:

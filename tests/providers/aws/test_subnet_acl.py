@@ -9,6 +9,7 @@ import pytest
 from drills.sandbox.aws.sample.network import create_subnet
 from firebreak.errors import TransientCloudError
 from firebreak.model import JsonObject, Method
+from tests.providers.aws.hooks import hooked
 from tests.providers.aws.netground import Ground, Steps
 
 pytestmark = pytest.mark.usefixtures("quick_records")
@@ -117,17 +118,15 @@ def test_its_declared_rights_are_enough(ground: Ground) -> None:
 def test_an_acl_that_aws_does_not_know_yet_is_tried_again(ground: Ground) -> None:
     steps = closing(ground)
     states = steps.snapshot()
-    events = steps.context.access.client("ec2").meta.events
+    client = steps.context.access.client("ec2")
     names = iter(["acl-00000000000000000"])
 
     def hook(params: JsonObject, **_: Any) -> None:
         params["NetworkAclId"] = next(names, params["NetworkAclId"])
 
-    event = "provide-client-params.ec2.CreateNetworkAclEntry"
-    events.register(event, hook)
-    try:
-        with pytest.raises(TransientCloudError, match=r"InvalidNetworkAclID\.NotFound"):
-            steps.apply(states)
-        assert steps.verify(steps.apply(states))[0].holds
-    finally:
-        events.unregister(event, hook)
+    with (
+        hooked(client, "provide-client-params.ec2.CreateNetworkAclEntry", hook),
+        pytest.raises(TransientCloudError, match=r"InvalidNetworkAclID\.NotFound"),
+    ):
+        steps.apply(states)
+    assert steps.verify(steps.apply(states))[0].holds

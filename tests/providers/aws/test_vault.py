@@ -15,6 +15,7 @@ from firebreak.model import Stored
 from firebreak.settings import Settings
 from providers.aws.vault import PART_BYTES, S3Vault
 from tests.providers.aws.conftest import EVIDENCE, allow, policy
+from tests.providers.storing import assert_forgets_one_incident_alone
 
 MIB = 1024 * 1024
 
@@ -177,15 +178,7 @@ def test_a_failing_store_proves_nothing(world: Any, fresh: Any) -> None:
 
 
 def test_the_secrets_of_one_incident_are_forgotten_alone(world: Any, fresh: Any) -> None:
-    vault, incident = world.vault(), fresh("INC")
-    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
-    for each in (f"sealed/{incident}/session", *running):
-        vault.hide(each, b"secret")
-    with pytest.raises(EvidenceError, match="neighbours"):
-        vault.forget(f"sealed/{incident}")
-    vault.forget(f"sealed/{incident}/")
-    assert vault.reveal(f"sealed/{incident}/session") is None
-    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
+    assert_forgets_one_incident_alone(world.vault(), fresh("INC"))
 
 
 def test_secrets_are_hidden_revealed_and_forgotten(world: Any, fresh: Any) -> None:

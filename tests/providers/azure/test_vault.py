@@ -18,6 +18,7 @@ from firebreak.settings import EvidenceSettings, Settings
 from providers.azure import storecheck
 from providers.azure.vault import BLOCK_BYTES, AzureBlobVault
 from tests.providers.azure.conftest import TENANT, World
+from tests.providers.storing import assert_forgets_one_incident_alone
 
 MIB = 1024 * 1024
 STORAGE = "2025-06-01"
@@ -218,15 +219,7 @@ def test_a_secret_is_revealed_until_it_is_forgotten(
 def test_the_secrets_of_one_incident_are_forgotten_alone(
     vault: AzureBlobVault, fresh: Callable[[str], str]
 ) -> None:
-    incident = fresh("INC")
-    running = [f"sealed/{incident}{more}/session" for more in ("0", "-b")]
-    for each in (f"sealed/{incident}/session", *running):
-        vault.hide(each, b"secret")
-    with pytest.raises(EvidenceError, match="neighbours"):
-        vault.forget(f"sealed/{incident}")
-    vault.forget(f"sealed/{incident}/")
-    assert vault.reveal(f"sealed/{incident}/session") is None
-    assert [vault.reveal(each) for each in running] == [b"secret"] * 2
+    assert_forgets_one_incident_alone(vault, fresh("INC"))
 
 
 def test_the_store_alone_does_not_reveal_a_secret(vault: AzureBlobVault, key: str) -> None:
