@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any
 from zlib import crc32
 
@@ -18,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firebreak.measure import found
 from firebreak.model import Finding, JsonObject, Method, Run
+from firebreak.session import owner_mark
 from providers.aws.answers import DENIED_CODES, error_code, status_of
 
 SID = "FirebreakFreeze"
@@ -37,7 +37,7 @@ def exclusive(ref: str) -> Iterator[None]:
 
 def sid_of(run: Run) -> str:
     """Name a workload's statements: its next incident finds them, another workload adds its own."""
-    return SID + sha256(f"{run.workload.account}/{run.workload.id}".encode()).hexdigest()[:12]
+    return f"{SID}{owner_mark(run)}"
 
 
 def frozen_by_another(policy: str | None, sid: str, ending: str = "") -> bool:

@@ -160,7 +160,7 @@ class FreezeImageRepository(
         target, before = change.target, change.before
         now = self.snapshot(target)
         with translated(target.ref):
-            lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
+            lifted = self._restore_policy(target, before["policy"])
             self._remove_canary(target)
             if before["lifecycle"] and not now["lifecycle"]:
                 self._client().put_lifecycle_policy(
@@ -175,7 +175,7 @@ class FreezeImageRepository(
             text = with_statements(self._policy(target), self._statements())
             self._client().set_repository_policy(repositoryName=_name(target), policyText=text)
 
-    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+    def _restore_policy(self, target: Target, before: str | None) -> bool:
         ecr, name = self._client(), _name(target)
         with exclusive(target.ref):
             return restore_policy(
@@ -183,7 +183,7 @@ class FreezeImageRepository(
                 lambda text: ecr.set_repository_policy(repositoryName=name, policyText=text),
                 lambda: ecr.delete_repository_policy(repositoryName=name),
                 before=before,
-                sid=sid,
+                sid=sid_of(self.run),
             )
 
     def _client(self) -> ECRClient:

@@ -164,7 +164,7 @@ class RejectModelPackage(
     def revert(self, change: Change) -> Finding:
         """Lift the freeze from the group's policy, then restore the approval as it was."""
         target, before = change.target, change.before
-        lifted = self._restore_policy(target, before["policy"], self._sid(target))
+        lifted = self._restore_policy(target, before["policy"])
         now = self.snapshot(target)
         if (now["status"], now["description"]) != (before["status"], before["description"]):
             try:
@@ -238,7 +238,7 @@ class RejectModelPackage(
             text = with_statements(without_statements(policy, self._sid(target)), statements)
             self._put_policy(target, text)
 
-    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+    def _restore_policy(self, target: Target, before: str | None) -> bool:
         if not _version(target):
             return True
         with exclusive(_group_arn(target)), translated(target.ref):
@@ -249,7 +249,7 @@ class RejectModelPackage(
                     ModelPackageGroupName=self._group(target)
                 ),
                 before=before,
-                sid=sid,
+                sid=self._sid(target),
             )
 
     def _policy(self, target: Target) -> str | None:

@@ -94,12 +94,12 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         """Read protection, recovery, time to live, replicas and policy."""
         with translated(target.ref):
             table = self._client().describe_table(TableName=_name(target))["Table"]
-            recovery = self._recovery(target)
+            recovery, ttl = self._recovery(target), self._ttl(target)
         return {
             "deletion_protection": bool(table.get("DeletionProtectionEnabled", False)),
             "recovery": recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
             "recovery_days": recovery.get("RecoveryPeriodInDays"),
-            "ttl": self._ttl(target),
+            "ttl": ttl,
             "policy": self._policy(target)[0],
             "key": _key_of(table),
             "control": {"listed_only": _unfrozen(table, target)},
@@ -147,20 +147,17 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         )
 
     def revert(self, change: Change) -> Finding:
-        """Restore policy, protection and recovery as they were."""
+        """Restore policy, protection, recovery and time to live as they were."""
         target, before = change.target, change.before
         with translated(target.ref):
-            lifted = self._restore_policy(target, before["policy"], sid_of(self.run))
+            lifted = self._restore_policy(target, before["policy"])
             now = self.snapshot(target)
             if now["deletion_protection"] != before["deletion_protection"]:
                 self._protect(target, enabled=before["deletion_protection"])
             if now["recovery"] != before["recovery"]:
                 self._set_recovery(target, enabled=before["recovery"], days=before["recovery_days"])
-            early = (
-                bool(before.get("ttl"))
-                and not now["ttl"]
-                and not self._set_ttl(target, before["ttl"], enabled=True)
-            )
+            resume = bool(before.get("ttl")) and not now["ttl"]
+            early = resume and not self._set_ttl(target, before["ttl"], enabled=True)
         finding = restored(self.snapshot(target), before, policy_restored=lifted)
         if not early:
             return finding
@@ -173,7 +170,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
             text = with_statements(policy, self._statements(target, proved=proved))
             self._put_policy(target, text, revision)
 
-    def _restore_policy(self, target: Target, before: str | None, sid: str) -> bool:
+    def _restore_policy(self, target: Target, before: str | None) -> bool:
         with exclusive(target.ref):
             revision = self._policy(target)[1]
             return restore_policy(
@@ -183,7 +180,7 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
                     ResourceArn=target.ref, ExpectedRevisionId=revision
                 ),
                 before=before,
-                sid=sid,
+                sid=sid_of(self.run),
             )
 
     def _put_policy(self, target: Target, text: str, revision: str) -> None:

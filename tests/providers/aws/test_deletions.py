@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from firebreak.errors import PermanentCloudError
+from firebreak.errors import PermanentCloudError, TransientCloudError
 from providers.aws.resources import S3Object
 from tests.providers.aws.freezing import (
     Step,
@@ -16,6 +16,7 @@ from tests.providers.aws.freezing import (
     seed_objects,
     table_step,
 )
+from tests.providers.aws.refusing import refusing
 from tests.providers.driving import holds
 
 MEMORY = {
@@ -123,6 +124,18 @@ def test_a_rule_whose_id_leaves_no_room_is_refused_before_the_first_change(world
         objects_step(world, bucket).snapshot()
 
 
+def test_rules_that_cannot_be_read_while_s3_is_busy_are_read_again(world: Any, fresh: Any) -> None:
+    bucket = fresh("artifacts")
+    seed_objects(make_bucket(world, bucket, lock=True), bucket)
+    step = objects_step(world, bucket)
+    change = step.apply()
+    s3 = step.measure.access.client("s3")
+    busy = refusing(s3, "GetBucketLifecycleConfiguration", "SlowDown", 503)
+    with busy, pytest.raises(TransientCloudError, match="SlowDown"):
+        step.verify(change)
+    assert holds(step.verify(change))
+
+
 @pytest.fixture
 def hourly(world: Any) -> Any:
     """How long DynamoDB takes over a change of time to live; an hour unless a test says otherwise."""
@@ -163,6 +176,16 @@ def test_time_to_live_stops_with_the_freeze_and_goes_on_after_release(
     for _ in range(2):
         assert step.revert(change).holds
     assert step.snapshot() == before
+
+
+def test_time_to_live_that_may_not_be_read_is_told_as_a_missing_right(world: Any, fresh: Any) -> None:
+    name = fresh("memory")
+    make_table(world, name)
+    step = table_step(world, name)
+    dynamodb = step.measure.access.client("dynamodb")
+    denied = refusing(dynamodb, "DescribeTimeToLive", "AccessDeniedException", 400)
+    with denied, pytest.raises(PermanentCloudError, match="may not DescribeTimeToLive"):
+        step.snapshot()
 
 
 def test_a_release_within_the_hour_says_that_time_to_live_is_still_owed(

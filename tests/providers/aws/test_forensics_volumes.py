@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import Irreversible, TransientCloudError
 from providers.aws.forensics.volumes import SnapshotVolumes
 from providers.aws.resources import Ec2Instance
+from tests.providers.aws.refusing import refusing
 from tests.providers.capturing import Step
 from tests.providers.driving import holds
 
@@ -25,6 +24,11 @@ def snapshots(world: Any) -> Step:
     ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
     declared = Ec2Instance(kind="ec2-instance", ref=instance)
     return Step(world, "aws.snapshot-volumes", network=(declared,))
+
+
+def responder(step: Step) -> Any:
+    """The client that the step itself calls."""
+    return step.context.access.client("ec2")
 
 
 def made(world: Any, step: Step) -> set[str]:
@@ -66,7 +70,7 @@ def test_every_snapshot_has_to_be_there_and_locked(world: Any) -> None:
 
 def test_snapshots_that_are_listed_late_are_locked_and_made_once(world: Any) -> None:
     step = snapshots(world)
-    client = step.context.access.client("ec2")
+    client = responder(step)
     stale = [True, True]
 
     def unlisted(parsed: dict[str, Any], **_: Any) -> None:
@@ -85,25 +89,9 @@ def test_snapshots_that_are_listed_late_are_locked_and_made_once(world: Any) -> 
     assert holds(step.verify(again))
 
 
-@contextmanager
-def answering(step: Step, operation: str, code: str, status: int) -> Iterator[None]:
-    """The service refuses every call of an operation of EC2."""
-    client = step.context.access.client("ec2")
-
-    def refuse(parsed: dict[str, Any], http_response: Any, **_: Any) -> None:
-        http_response.status_code = status
-        parsed["Error"] = {"Code": code, "Message": "refused"}
-
-    client.meta.events.register(f"after-call.ec2.{operation}", refuse)
-    try:
-        yield
-    finally:
-        client.meta.events.unregister(f"after-call.ec2.{operation}", refuse)
-
-
 def test_a_server_error_is_tried_again_and_never_counts_as_a_lock(world: Any) -> None:
     step = snapshots(world)
-    refused = answering(step, "LockSnapshot", "InternalFailure", 500)
+    refused = refusing(responder(step), "LockSnapshot", "InternalFailure", 500)
     with refused, pytest.raises(TransientCloudError, match="LockSnapshot"):
         step.apply()
     change = step.apply()
@@ -113,7 +101,7 @@ def test_a_server_error_is_tried_again_and_never_counts_as_a_lock(world: Any) ->
 
 def test_a_snapshot_that_is_not_known_yet_is_tried_again(world: Any) -> None:
     step = snapshots(world)
-    unknown = answering(step, "LockSnapshot", "InvalidSnapshot.NotFound", 400)
+    unknown = refusing(responder(step), "LockSnapshot", "InvalidSnapshot.NotFound", 400)
     with unknown, pytest.raises(TransientCloudError, match=r"InvalidSnapshot\.NotFound"):
         step.apply()
     assert holds(step.verify(step.apply()))
@@ -121,7 +109,7 @@ def test_a_snapshot_that_is_not_known_yet_is_tried_again(world: Any) -> None:
 
 def test_snapshots_that_cannot_be_locked_prove_nothing(world: Any) -> None:
     step = snapshots(world)
-    with answering(step, "LockSnapshot", "UnsupportedOperation", 400):
+    with refusing(responder(step), "LockSnapshot", "UnsupportedOperation", 400):
         change = step.apply()
     for each in change.after["snapshots"]:
         world.admin("ec2").unlock_snapshot(SnapshotId=each)
