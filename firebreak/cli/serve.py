@@ -52,12 +52,13 @@ def up(folder: Path) -> None:
     empty each time. Of the shell's TEMPORAL_* and FIREBREAK_* variables they heed FIREBREAK_LOG_* and
     FIREBREAK_PROOF__* alone.
     """
-    parts = [_sandbox_part(name) for name in ("firebreak.cli.stack", "drills.stack", "drills.console")]
-    parts[0].without_runs(parts[0].claimed(folder, "up"))
+    names = ("firebreak.cli.stack", "drills.stack", "drills.console")
+    stack, sandboxes, consoles = (_sandbox_part(name) for name in names)
+    stack.without_runs(stack.claimed(folder, "up"))
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    with parts[0].running(folder) as made, parts[1].rogue_agents(made), parts[2].console(made) as console:
+    with stack.running(folder) as made, sandboxes.rogue_agents(made), consoles.console(made) as console:
         click.echo(f"Temporal {made.temporal_address}, its UI {made.temporal_ui}")
         for cloud, played in made.clouds.items():
             click.echo(f"{cloud} sandbox {played.sandbox.url}")
