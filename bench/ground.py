@@ -24,7 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from bench.processes import Running
 from drills.sandbox.aws.client import SandboxClient, start_sandbox
 from drills.sandbox.aws.sample import Sample, seed
-from firebreak import devserver, inventory, start
+from firebreak import devserver, inventory, runs, start
 from firebreak.connect import connect, ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.measure import now
@@ -184,7 +184,7 @@ async def contain(client: Client, place: Ground, workload: Workload, mode: Mode 
     seconds = time.perf_counter() - began
     watcher.cancel()
     if ended.verdict is not Verdict.CONTAINED:
-        document = await start.status(handle)
+        document = await runs.status(handle)
         say(f"  {workload.id} {ended.verdict}: {document.refusals} {document.warnings} {document.notes}")
     return Contained(handle, incident_id, ended.verdict, seconds)
 
@@ -204,7 +204,7 @@ async def _complain_when_stuck(handle: WorkflowHandle[Containment, Ended]) -> No
     """Stop a run that waits for a person: nobody sits at a benchmark, and it must say why it failed."""
     while True:
         await asyncio.sleep(_LONGER_THAN_ANY_RUN)
-        document = await start.status(handle)
+        document = await runs.status(handle)
         if document.awaiting:
             open_steps = [m for p in document.phases for m in p.measures if m.verdict is Verdict.UNPROVEN]
             say(f"  stuck: {document.awaiting.reason}\n  {[m.model_dump_json() for m in open_steps]}")

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from bench.figures import spread
 from bench.ground import Ground, connected, ground, nobody, running, say, scripted_worker, trigger
 from bench.processes import machine
-from firebreak import devserver, start
+from firebreak import devserver, runs, start
 from firebreak.model import Mode, Verdict
 
 PAIRS = 15
@@ -90,6 +90,6 @@ async def _contained(client: Client, place: Ground, queue: str, workload_id: str
     )
     handle = client.get_workflow_handle(started.workflow_id)
     await handle.result()
-    document = await start.status(handle)
+    document = await runs.status(handle)
     assert document.verdict is Verdict.CONTAINED, document
     return document.elapsed_seconds

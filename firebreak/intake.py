@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.errors import EvidenceError, FirebreakError
 from firebreak.model import FrozenModel, Mode, Workload
 from firebreak.record import ContainmentInput, DeliveryInput, Settled
@@ -132,7 +132,7 @@ async def _outcome(client: Client, first: DeliveryInput, history: WorkflowHistor
 
 async def _joined(client: Client, first: DeliveryInput, run_id: str) -> Settled:
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(first.containment_id, run_id=run_id or None)
-    found = await start.incident_of(handle)
+    found = await runs.incident_of(handle)
     return _seen_to(first, run_id, joined=True).model_copy(update={"incident_id": found})
 
 

@@ -1,40 +1,26 @@
-"""From a trigger to a durable run, and everything that people then ask of it. Shared by CLI and web."""
+"""From a trigger, or from the wish to release, to a durable run. Shared by CLI and web."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Any
 
-from temporalio.client import (
-    Client,
-    WorkflowExecution,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
-from temporalio.common import (
-    Priority,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.inputs import Page
+from firebreak import runs
 from firebreak.connect import INCIDENT, WORKLOAD, ensure_search_attributes, search_attributes
-from firebreak.errors import FirebreakError, GuardError, NotFoundError, UsageError
+from firebreak.errors import FirebreakError, GuardError, UsageError
 from firebreak.measure import now
-from firebreak.model import Cloud, FrozenModel, Mode, Verdict, Workload
+from firebreak.model import Cloud, FrozenModel, Mode, Workload
 from firebreak.people import same_person
 from firebreak.planning import Preview
 from firebreak.pollers import ACTIVITIES, WORKFLOWS, require_polled
-from firebreak.reading import cut_off
-from firebreak.record import ContainmentInput, Decision, Ended, ReleaseInput, RunStatus, Trigger, alert_refs
+from firebreak.record import ContainmentInput, Ended, ReleaseInput, RunStatus, Sealed, Trigger, alert_refs
 from firebreak.settings import Settings
 from workflows.alarm import Alarm
 from workflows.containment import Containment
@@ -44,13 +30,6 @@ from workflows.release import Release
 
 PRIORITY = {Mode.LIVE: Priority(priority_key=1), Mode.DRILL: Priority(priority_key=5)}
 """Under load, live runs are worked on before drills."""
-PATIENCE = timedelta(seconds=10)
-ANSWER_TIME = timedelta(seconds=30)
-"""How long a person who has decided waits for the run; one that is alive takes a fraction of a second."""
-BUSY = "TMPRL1101"
-"""Temporal's rule for a workflow that did not yield for two seconds: a query is answered with it by a worker
-that had no processor for so long, and is worth asking again (temporalio/rules, TMPRL1101)."""
-AGAIN = "contain the workload again: what is in place is found so, and that incident can be released"
 
 
 class Started(FrozenModel):
@@ -101,7 +80,7 @@ async def require_unused(client: Client, workload: Workload, incident_id: str) -
     be seen yet; the plan then refuses it, by what lies in the evidence store.
     """
     query = (
-        f"WorkflowType = 'containment' AND {INCIDENT.name} = {_quoted(incident_id)} "
+        f"WorkflowType = 'containment' AND {INCIDENT.name} = {runs.quoted(incident_id)} "
         f"AND WorkflowId != '{workflow_id(workload)}'"
     )
     try:
@@ -130,7 +109,7 @@ async def contain(
             raise
         await ensure_search_attributes(client)  # a namespace in which no worker has ever started
         handle = await _start(client, settings, workload, request)
-    running = await incident_of(handle)
+    running = await runs.incident_of(handle)
     return Started(
         incident_id=running,
         workflow_id=handle.id,
@@ -151,101 +130,10 @@ async def preview(client: Client, settings: Settings, workload: Workload, trigge
             request,
             id=f"preview-{incident_id}",
             task_queue=settings.task_queue,
-            execution_timeout=PLANNING + ANSWER_TIME,
+            execution_timeout=PLANNING + runs.ANSWER_TIME,
         )
     except WorkflowFailureError as error:
         raise _failure(error) from error
-
-
-async def find(client: Client, name: str) -> WorkflowHandle[Any, Any]:
-    """The newest run of an incident, workflow or workload id; raises NotFoundError when there is none."""
-    wanted = _quoted(name)
-    query = (
-        f"WorkflowType IN ('containment', 'release') AND "
-        f"({INCIDENT.name} = {wanted} OR {WORKLOAD.name} = {wanted} OR WorkflowId = {wanted})"
-    )
-    async for each in client.list_workflows(query, limit=1):
-        return client.get_workflow_handle(each.id, run_id=each.run_id)
-    raise NotFoundError(f"there is no run {name}", remedy="`firebreak status` lists the runs")
-
-
-async def containment(client: Client, incident_id: str) -> WorkflowHandle[Containment, Ended]:
-    """The containment of an incident; raises NotFoundError when there is none."""
-    query = f"WorkflowType = 'containment' AND {INCIDENT.name} = {_quoted(incident_id)}"
-    async for each in client.list_workflows(query, limit=1):
-        return client.get_workflow_handle_for(Containment.run, each.id, run_id=each.run_id)
-    raise NotFoundError(f"there is no containment {incident_id}", remedy="`firebreak status` lists the runs")
-
-
-async def runs(client: Client, limit: int = 50) -> list[WorkflowExecution]:
-    """The newest runs, newest first."""
-    query = "WorkflowType IN ('containment', 'release')"
-    return [each async for each in client.list_workflows(query, limit=limit)]
-
-
-async def status(handle: WorkflowHandle[Any, Any], patience: timedelta = PATIENCE) -> RunStatus:
-    """The public status document; needs a worker for workflows, and waits for its answer as long as told.
-
-    A run that failed or was terminated answers with its last state for ever: the server tells that it closed.
-    """
-    try:
-        document = await _asked_status(handle, patience)
-    except RPCError as error:
-        if BUSY not in error.message:
-            raise
-        document = await _asked_status(handle, patience)
-    if document.finished:
-        return document
-    run = await handle.describe(rpc_timeout=patience)
-    if not (closed := _without_end(run)):
-        return document
-    again = AGAIN if run.workflow_type == "containment" else "ask for the release again"
-    return cut_off(document, f"{closed}. What is in force stays; {again}")
-
-
-async def _asked_status(handle: WorkflowHandle[Any, Any], patience: timedelta) -> RunStatus:
-    document: RunStatus = await handle.query("status", result_type=RunStatus, rpc_timeout=patience)
-    return document
-
-
-async def decide(client: Client, incident_id: str, decision: Decision) -> Decision:
-    """Hand a person's decision to the run; raises GuardError when the run does not accept it.
-
-    A refused decision is recorded on the run as well, since Temporal itself keeps no trace of it.
-    """
-    return await hand_over(await _deciding(client, incident_id, decision), incident_id, decision)
-
-
-async def hand_over(
-    handle: WorkflowHandle[Any, Any],
-    incident_id: str,
-    decision: Decision,
-    patience: timedelta = ANSWER_TIME,
-) -> Decision:
-    """Hand a decision to exactly this run; raises GuardError when it does not accept it.
-
-    Raises FirebreakError when nobody answers for the run: Temporal keeps no decision that no worker has seen.
-    """
-    try:
-        async with asyncio.timeout(patience.total_seconds()):
-            made: Decision = await handle.execute_update(decision.kind, decision, result_type=Decision)
-    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        raise FirebreakError(
-            f"{decision.kind} was not confirmed: nobody answers for the run",
-            resource=incident_id,
-            remedy="start a worker for workflows, and look at `firebreak status` before deciding again",
-        ) from error
-    except WorkflowUpdateFailedError as error:
-        why = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
-        await _keep_refused(handle, decision.model_copy(update={"refused": why}))
-        raise GuardError(f"{decision.kind} was not accepted: {why}", resource=incident_id) from error
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        raise GuardError(
-            f"{decision.kind} was not accepted: the run has ended", resource=incident_id
-        ) from error
-    return made
 
 
 async def release(
@@ -259,26 +147,7 @@ async def release(
         raise GuardError(
             f"{by} cannot release alone", resource=incident_id, remedy="let another person approve"
         )
-    handle = await containment(client, incident_id)
-    if closed := _without_end(await handle.describe()):
-        raise GuardError(closed, resource=incident_id, remedy=AGAIN)
-    document = await status(handle)
-    if not document.finished:
-        raise GuardError(
-            "the containment is still running", resource=incident_id, remedy="wait for its end, or stop it"
-        )
-    ended = await handle.result()
-    if ended.sealed is None and any(phase.started_at for phase in document.phases):
-        raise GuardError(
-            "the evidence was never sealed, so nothing on record says what to release",
-            resource=incident_id,
-            remedy=AGAIN,
-        )
-    if ended.sealed is None:
-        raise GuardError(
-            f"there is nothing to release: the run ended {ended.verdict} without changes on record",
-            resource=incident_id,
-        )
+    document, sealed = await _contained(client, incident_id)
     request = ReleaseInput(
         incident_id=incident_id,
         workload_id=document.workload_id,
@@ -288,21 +157,12 @@ async def release(
         approved_by=approved_by,
         reason=reason,
         requested_at=now(),
-        record=ended.sealed.record,
+        record=sealed.record,
         task_queue=cloud_queue(settings, document.cloud),
         alerts=alert_refs(document.triggers),
     )
     try:
-        started = await client.start_workflow(
-            Release.run,
-            request,
-            id=f"release-{incident_id}",
-            task_queue=settings.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=search_attributes(incident_id, document.workload_id, document.mode),
-            priority=PRIORITY[document.mode],
-            static_summary=f"release {document.workload_id}",
-        )
+        started = await _start_release(client, settings, request)
     except WorkflowAlreadyStartedError as error:
         raise await _asked_before(client, incident_id) from error
     return Started(
@@ -310,9 +170,49 @@ async def release(
     )
 
 
+async def _contained(client: Client, incident_id: str) -> tuple[RunStatus, Sealed]:
+    """What a release begins with; raises GuardError where the containment left nothing to release."""
+    handle = await runs.containment(client, incident_id)
+    if closed := runs.without_end(await handle.describe()):
+        raise GuardError(closed, resource=incident_id, remedy=runs.AGAIN)
+    document = await runs.status(handle)
+    if not document.finished:
+        raise GuardError(
+            "the containment is still running", resource=incident_id, remedy="wait for its end, or stop it"
+        )
+    ended = await handle.result()
+    if ended.sealed is None and any(phase.started_at for phase in document.phases):
+        raise GuardError(
+            "the evidence was never sealed, so nothing on record says what to release",
+            resource=incident_id,
+            remedy=runs.AGAIN,
+        )
+    if ended.sealed is None:
+        raise GuardError(
+            f"there is nothing to release: the run ended {ended.verdict} without changes on record",
+            resource=incident_id,
+        )
+    return document, ended.sealed
+
+
+async def _start_release(
+    client: Client, settings: Settings, request: ReleaseInput
+) -> WorkflowHandle[Release, Ended]:
+    return await client.start_workflow(
+        Release.run,
+        request,
+        id=f"release-{request.incident_id}",
+        task_queue=settings.task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        search_attributes=search_attributes(request.incident_id, request.workload_id, request.mode),
+        priority=PRIORITY[request.mode],
+        static_summary=f"release {request.workload_id}",
+    )
+
+
 async def _asked_before(client: Client, incident_id: str) -> GuardError:
     """Why a second release is not started: it would drop the names and the reason of who asks for it."""
-    other = await status(client.get_workflow_handle(f"release-{incident_id}"))
+    other = await runs.status(client.get_workflow_handle(f"release-{incident_id}"))
     waits = other.awaiting is not None and other.awaiting.kind == "approval"
     approve = f"`firebreak approve {incident_id} --by NAME --reason TEXT`, by another person"
     return GuardError(
@@ -334,46 +234,6 @@ async def alarm(client: Client, settings: Settings, *, reference: str, kind: str
     )
 
 
-def exit_code(document: RunStatus) -> int:
-    """The CLI's exit code for a document (docs/runbook.md)."""
-    codes = {
-        Verdict.CONTAINED: 0,
-        Verdict.RELEASED: 0,
-        Verdict.REFUSED: 4,
-        Verdict.REJECTED: 5,
-    }
-    return codes.get(document.verdict, 3)
-
-
-async def _deciding(client: Client, incident_id: str, decision: Decision) -> WorkflowHandle[Any, Ended]:
-    """The run that the decision is about: a release that waits for consent, or else the containment."""
-    if decision.kind in {"approve", "reject"}:
-        releasing: WorkflowHandle[Any, Ended] = client.get_workflow_handle(
-            f"release-{incident_id}", result_type=Ended
-        )
-        if await _runs(releasing):
-            return releasing
-    return await containment(client, incident_id)
-
-
-async def _runs(handle: WorkflowHandle[Any, Any]) -> bool:
-    try:
-        description = await handle.describe()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return False
-    return description.status is WorkflowExecutionStatus.RUNNING
-
-
-async def _keep_refused(handle: WorkflowHandle[Any, Any], decision: Decision) -> None:
-    try:
-        await handle.signal("decision_refused", decision)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:  # otherwise the run has ended in between
-            raise
-
-
 async def _start(
     client: Client, settings: Settings, workload: Workload, request: ContainmentInput
 ) -> WorkflowHandle[Containment, Ended]:
@@ -392,20 +252,6 @@ async def _start(
     )
 
 
-async def incident_of(handle: WorkflowHandle[Any, Any]) -> str:
-    """The incident of a run, from its search attributes: no worker is needed."""
-    description = await handle.describe()
-    return description.typed_search_attributes[INCIDENT]
-
-
-def _without_end(run: WorkflowExecution) -> str:
-    """How a run was closed before it came to its own end, in words; nothing where it goes on or has ended."""
-    if run.status in {WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED}:
-        return ""
-    how = run.status.name.lower().replace("_", " ") if run.status else "lost"
-    return f"the {run.workflow_type} never came to its end: it was {how}"
-
-
 def _lacks_attributes(error: RPCError) -> bool:
     """Whether the namespace does not know our search attributes yet."""
     return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message
@@ -422,10 +268,3 @@ def _failure(error: WorkflowFailureError) -> FirebreakError:
     if kind in {"GuardError", "MissingPermissionError"}:
         return GuardError(text)
     return FirebreakError(text, remedy="`firebreak doctor` tells whether the workers answer")
-
-
-def _quoted(name: str) -> str:
-    """A visibility query literal; ids hold no quotes, so anything with one is refused."""
-    if not name or any(character in name for character in "'\"\\`") or not name.isprintable():
-        raise UsageError(f"{name!r} is not an id")
-    return f"'{name}'"

@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from temporalio.client import WorkflowExecution
 
-from firebreak import inventory, start
+from firebreak import inventory, runs, start
 from firebreak.cli import view
 from firebreak.cli.live import showing
 from firebreak.cli.options import inventory_option
 from firebreak.cli.output import both_times, emit, json_option, plain, say, show, table
-from firebreak.cli.session import Session, checked, connected, patiently, watch
+from firebreak.cli.session import Session, checked, connected, exit_code, patiently, watch
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import UsageError
 from firebreak.measure import now
@@ -120,22 +120,22 @@ async def follow(session: Session, started: Started, *, as_json: bool) -> int:
     with showing() as seen:
         document = await watch(handle, seen)
     present(document, as_json=as_json)
-    return start.exit_code(document)
+    return exit_code(document)
 
 
 async def _status(run_id: str | None, *, keep_watching: bool, as_json: bool) -> int:
     async with connected() as session:
         if run_id is None:
-            _list(await start.runs(session.client), as_json=as_json)
+            _list(await runs.newest(session.client), as_json=as_json)
             return 0
-        handle = await start.find(session.client, run_id)
+        handle = await runs.find(session.client, run_id)
         if keep_watching:
             with showing() as seen:
                 document = await watch(handle, seen)
         else:
             document = await patiently(handle)
     present(document, as_json=as_json)
-    return start.exit_code(document)
+    return exit_code(document)
 
 
 def present(document: RunStatus, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.cli.contain import acknowledge, follow
 from firebreak.cli.output import emit, json_option
 from firebreak.cli.session import checked, connected
@@ -66,7 +66,7 @@ def release(incident_id: str, by: str, approved_by: str, reason: str, wait: bool
 
 async def _decide(incident_id: str, decision: Decision) -> Decision:
     async with connected() as session:
-        return await start.decide(session.client, incident_id, decision)
+        return await runs.decide(session.client, incident_id, decision)
 
 
 async def _release(

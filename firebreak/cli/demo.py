@@ -24,7 +24,7 @@ from firebreak.cli import view
 from firebreak.cli.judge import Judgement, channels, judge, judgement_table, live_table
 from firebreak.cli.live import Seen, showing
 from firebreak.cli.output import emit, say, show, shown_path, this_command
-from firebreak.cli.session import Session, connected, watch
+from firebreak.cli.session import Session, connected, exit_code, watch
 from firebreak.cli.stack import emptied, running
 from firebreak.errors import FirebreakError
 from firebreak.evidence.export import export
@@ -58,7 +58,7 @@ class Outcome:
         """0 only when all three agree."""
         stopped = bool(self.judgements) and all(each.stopped for each in self.judgements)
         agreed = stopped and self.report is not None and self.report.ok
-        return start.exit_code(self.status) or (codes.OK if agreed else codes.NOT_CONTAINED)
+        return exit_code(self.status) or (codes.OK if agreed else codes.NOT_CONTAINED)
 
     def document(self) -> JsonObject:
         """The outcome as JSON."""

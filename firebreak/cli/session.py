@@ -12,10 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from firebreak import logs, start
+from firebreak import logs, runs
+from firebreak.cli import exit as codes
 from firebreak.cli.output import say
 from firebreak.connect import connect
 from firebreak.errors import FirebreakError, UsageError
+from firebreak.model import Verdict
 from firebreak.record import RunStatus
 from firebreak.settings import Settings, load_settings
 
@@ -24,6 +26,14 @@ PATIENCE_SECONDS = 60.0
 """How long a run may go unanswered before the command gives up watching; the run itself goes on."""
 
 NO_WORKER = "start a worker (`firebreak worker --role workflows`)"
+
+CODES = {
+    Verdict.CONTAINED: codes.OK,
+    Verdict.RELEASED: codes.OK,
+    Verdict.REFUSED: codes.REFUSED,
+    Verdict.REJECTED: codes.REJECTED,
+}
+"""By how a run ended (docs/runbook.md); whatever else it was, the workload is not contained."""
 
 ValueT = TypeVar("ValueT")
 
@@ -34,6 +44,11 @@ class Session:
 
     client: Client
     settings: Settings
+
+
+def exit_code(document: RunStatus) -> int:
+    """The exit code of a command that reports a run."""
+    return CODES.get(document.verdict, codes.NOT_CONTAINED)
 
 
 @asynccontextmanager
@@ -86,7 +101,7 @@ async def patiently(handle: WorkflowHandle[Any, Any]) -> RunStatus:
     told = False
     while True:
         try:
-            return await start.status(handle)
+            return await runs.status(handle)
         except (RPCError, WorkflowQueryFailedError) as error:
             if asyncio.get_running_loop().time() > deadline or _is_final(error):
                 raise FirebreakError(

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import FirebreakError, ForbiddenError, NotFoundError, UsageError
 from firebreak.links import Link
@@ -23,6 +23,7 @@ from firebreak.model import FrozenModel, Mode, Verdict, Workload
 from firebreak.planning import Preview
 from firebreak.policy.rules import Action, Person, Rules
 from firebreak.record import Decision, RunStatus, Trigger
+from firebreak.runs import PATIENCE
 from firebreak.start import Started
 from firebreak.web.services import Services
 
@@ -76,12 +77,12 @@ class Operations:
     async def runs(self, person: Person, limit: int = LISTED) -> list[RunSummary]:
         """The newest runs of workloads that the person may see."""
         visible = {each.id for each in await asyncio.to_thread(self.workloads, person)}
-        found = [e for e in await start.runs(self.services.temporal, limit) if _workload_of(e) in visible]
+        found = [e for e in await runs.newest(self.services.temporal, limit) if _workload_of(e) in visible]
         return list(await asyncio.gather(*(self._summary(each) for each in found)))
 
     async def newest(self, limit: int = LISTED) -> tuple[RunSummary, ...]:
         """The newest runs of all workloads, asked for once and then shown to each person what is theirs."""
-        found = await start.runs(self.services.temporal, limit)
+        found = await runs.newest(self.services.temporal, limit)
         return tuple(await asyncio.gather(*(self._summary(each) for each in found)))
 
     async def status(self, person: Person, incident_id: str, *, release: bool = False) -> RunStatus:
@@ -145,8 +146,8 @@ class Operations:
         self._permit(person, action, workload, mode=document.mode, requested_by=document.requested_by)
         decision = Decision.model_validate({"by": person.name, "reason": reason, "kind": kind})
         if link is None:
-            return await start.decide(self.services.temporal, incident_id, decision)
-        return await start.hand_over(self._run_of(link), incident_id, by_link(decision, link))
+            return await runs.decide(self.services.temporal, incident_id, decision)
+        return await runs.hand_over(self._run_of(link), incident_id, by_link(decision, link))
 
     async def asked(self, person: Person, link: Link) -> RunStatus:
         """The document of the run that a link is about; NotFoundError where the person may not see it."""
@@ -186,7 +187,7 @@ class Operations:
 
     async def _document(self, incident_id: str, *, release: bool) -> RunStatus:
         if not release:
-            return await self._ask(await start.containment(self.services.temporal, incident_id))
+            return await self._ask(await runs.containment(self.services.temporal, incident_id))
         handle = self.services.temporal.get_workflow_handle(f"release-{incident_id}")
         try:
             return await self._ask(handle)
@@ -196,12 +197,12 @@ class Operations:
             raise NotFoundError(f"there is no release of {incident_id}") from error
 
     async def _ask(
-        self, handle: WorkflowHandle[Any, Any], run_id: str = "", patience: timedelta = start.PATIENCE
+        self, handle: WorkflowHandle[Any, Any], run_id: str = "", patience: timedelta = PATIENCE
     ) -> RunStatus:
         known = self.ended.get(run_id)
         if known is not None:
             return known
-        document = await start.status(handle, patience)
+        document = await runs.status(handle, patience)
         if document.finished and run_id:
             self.ended[run_id] = document
             while len(self.ended) > REMEMBERED:

@@ -22,7 +22,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from drills.sandbox.rogue import running_rogue
-from firebreak import inventory, start
+from firebreak import inventory, runs, start
 from firebreak.connect import connect, ensure_search_attributes
 from firebreak.devserver import DevServer
 from firebreak.measure import now
@@ -164,7 +164,7 @@ class Stack:
 
     def status(self, started: Started) -> RunStatus:
         """The public document of a run."""
-        return self.loop.run(start.status(self.handle(started)))
+        return self.loop.run(runs.status(self.handle(started)))
 
     def until(
         self, started: Started, condition: Callable[[RunStatus], bool], patience: float = PATIENCE
@@ -194,7 +194,7 @@ class Stack:
     def decide(self, incident: str, kind: str, by: str = "alice", reason: str = "as discussed") -> Decision:
         """Hand a person's decision to a run."""
         decision = Decision.model_validate({"by": by, "reason": reason, "kind": kind})
-        return self.loop.run(start.decide(self.client, incident, decision))
+        return self.loop.run(runs.decide(self.client, incident, decision))
 
     def preview(self, workload_id: str = "") -> Preview:
         """What a containment would do."""

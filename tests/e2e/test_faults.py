@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from firebreak import start
+from firebreak.cli.session import exit_code
 from firebreak.model import Cloud, Phase, Verdict
 from firebreak.record import RunStatus
 from tests.e2e.estate import differences
@@ -150,7 +151,7 @@ def test_proceeding_is_a_deviation_in_somebodys_name(refusing_topic: tuple[Stack
     ended = finished(stack, document)
     network = phase_of(ended, Phase.NETWORK_ISOLATE)
     assert ended.verdict is Verdict.PARTIALLY_CONTAINED
-    assert start.exit_code(ended) == 3
+    assert exit_code(ended) == 3
     assert ended.contained_at is None
     assert any("Dana Okoye" in each and "no subscriber" in each for each in network.deviations)
     assert [p.verdict for p in ended.phases].count(Verdict.CONTAINED) == 3

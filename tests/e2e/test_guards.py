@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from firebreak import start
+from firebreak.cli.session import exit_code
 from firebreak.model import Cloud, JsonObject, Mode, Verdict
 from tests.e2e.scene import Made
 from tests.e2e.stack import Command, Stack
@@ -103,7 +103,7 @@ def test_a_drill_outside_the_sandbox_accounts_is_refused(stack: Stack, listed: s
         document = changed.contain(mode=Mode.DRILL)
         assert document.verdict is Verdict.REFUSED
         assert stack.sample.workload_account in " ".join(document.refusals)
-        assert start.exit_code(document) == 4
+        assert exit_code(document) == 4
         assert changed.mutating(before) == []
 
 

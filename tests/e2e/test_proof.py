@@ -11,7 +11,8 @@ import pytest
 
 from drills.sandbox.aws.sample.clients import trust
 from drills.sandbox.azure.sample.accounts import WORKLOAD_ACCOUNT
-from firebreak import inventory, start
+from firebreak import inventory
+from firebreak.cli.session import exit_code
 from firebreak.devserver import DevServer
 from firebreak.measure import Measure, measures
 from firebreak.model import Change, Cloud, Phase, State, Target, Verdict, Workload
@@ -138,7 +139,7 @@ def assert_not_contained(document: RunStatus, phase: Phase) -> None:
     assert document.verdict in {Verdict.UNPROVEN, Verdict.PARTIALLY_CONTAINED}
     assert document.contained_at is None
     assert not document.within_target
-    assert start.exit_code(document) == 3
+    assert exit_code(document) == 3
     judged = document.phases[phase - 1]
     assert judged.verdict is not Verdict.CONTAINED
     assert judged.verified_at is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.errors import UsageError
 from firebreak.model import Cloud, Workload
 from firebreak.settings import Settings
@@ -31,7 +31,7 @@ def test_incident_ids_sort_by_time_and_differ() -> None:
 @given(st.text())
 def test_a_quoted_name_is_one_literal_or_refused(name: str) -> None:
     try:
-        quoted = start._quoted(name)
+        quoted = runs.quoted(name)
     except UsageError:
         return
     assert quoted == f"'{name}'"

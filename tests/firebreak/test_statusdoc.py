@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from firebreak import start
+from firebreak.cli.session import exit_code
 from firebreak.model import Cloud, Mode, Phase, Verdict, Workload
 from firebreak.record import Plan, RunFacts, StepOutcome, Trigger
 from firebreak.settings import Settings
@@ -154,4 +155,4 @@ CODES = {
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_its_exit_code(verdict: Verdict) -> None:
-    assert start.exit_code(status(facts(verdict=verdict), None, {}, AT)) == CODES[verdict]
+    assert exit_code(status(facts(verdict=verdict), None, {}, AT)) == CODES[verdict]

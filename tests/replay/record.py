@@ -19,7 +19,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from firebreak import __version__, intake, start
+from firebreak import __version__, intake, runs, start
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import dev_server
@@ -289,8 +289,8 @@ async def _decided_release(stage: Stage, decision: Decision) -> tuple[str, str]:
     run = await _contained(stage, Script(four()))
     started = await start.release(stage.client, stage.settings, run.incident_id, by="casey", reason="rebuilt")
     handle = stage.client.get_workflow_handle(started.workflow_id)
-    await until(lambda: start.status(handle), lambda document: document.awaiting is not None)
-    await start.decide(stage.client, run.incident_id, decision)
+    await until(lambda: runs.status(handle), lambda document: document.awaiting is not None)
+    await runs.decide(stage.client, run.incident_id, decision)
     await handle.result()
     return started.workflow_id, started.run_id
 

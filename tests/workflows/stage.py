@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from firebreak import start, worker
+from firebreak import runs, start, worker
 from firebreak.codec import data_converter
 from firebreak.connect import SEARCH_ATTRIBUTES, ensure_search_attributes
 from firebreak.devserver import DevServer
@@ -103,7 +103,7 @@ class Played:
 
     async def status(self) -> RunStatus:
         """The public document."""
-        return await start.status(self.handle)
+        return await runs.status(self.handle)
 
     async def until(self, wanted: Callable[[RunStatus], bool]) -> RunStatus:
         """The first document that is as wanted."""

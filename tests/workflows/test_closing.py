@@ -16,7 +16,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.errors import EvidenceError, GuardError
 from firebreak.model import Consent, Mode, Verdict
 from firebreak.reading import Clock
@@ -170,7 +170,7 @@ async def next_of(run: Played) -> RunStatus:
     newest = run.stage.client.get_workflow_handle(run.handle.id, result_type=Ended)
     await until(newest.describe, lambda d: d.run_id != first)
     await newest.result()
-    return await start.status(newest)
+    return await runs.status(newest)
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,11 @@ async def test_an_alert_that_comes_when_a_run_is_decided_is_contained_by_the_nex
     assert after.verdict is Verdict.CONTAINED
     assert after.incident_id not in {run.incident_id, "INC-strong"}
     assert [each.source for each in after.triggers] == ["guardduty"]
-    before = await start.status(first)
+    before = await runs.status(first)
     assert before.verdict is not Verdict.CONTAINED
     assert f"an alert came after the decision: {after.incident_id} follows" in before.notes
     assert (await first.result()).incident_id == run.incident_id
-    assert (await start.incident_of(run.handle)) == after.incident_id
+    assert (await runs.incident_of(run.handle)) == after.incident_id
 
 
 async def test_an_alert_that_comes_when_the_workload_is_contained_starts_nothing(stage: Stage) -> None:

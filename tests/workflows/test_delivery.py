@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from firebreak import intake, start
+from firebreak import intake, runs, start
 from firebreak.errors import FirebreakError
 from firebreak.exhibit0 import packed
 from firebreak.model import Consent, Mode, Verdict, Workload
@@ -129,7 +129,7 @@ async def test_a_delivery_left_alone_joins_the_run_that_is_there(skipping: Stage
     await skipping.client.get_workflow_handle(name).result()
     assert first.settled is not None
     running = skipping.client.get_workflow_handle(first.settled.workflow_id)
-    assert (await until(lambda: start.status(running), lambda d: d.alerts == 2)).alerts == 2
+    assert (await until(lambda: runs.status(running), lambda d: d.alerts == 2)).alerts == 2
     again = await intake.take(skipping.client, skipping.settings, name, delivery, workload)
     assert again.settled is not None
     assert (again.reference, again.settled.joined) == (first.reference, True)
@@ -144,7 +144,7 @@ async def test_a_delivery_handed_over_twice_is_one_alert(stage: Stage) -> None:
     assert delivery.containment is not None
     handle = stage.client.get_workflow_handle(taken.settled.workflow_id)
     await handle.signal("record_alert", delivery.containment.trigger)
-    document = await until(lambda: start.status(handle), lambda d: d.awaiting is not None)
+    document = await until(lambda: runs.status(handle), lambda d: d.awaiting is not None)
     assert document.alerts == 1
     await handle.terminate()
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.errors import EvidenceError, GuardError, TransientCloudError
 from firebreak.evidence import custody
 from firebreak.model import Consent, Verdict
@@ -154,15 +154,15 @@ async def test_a_refused_decision_stays_on_the_run(stage: Stage) -> None:
     await until(lambda: _known(stage, run.incident_id), bool)
     own = Decision(kind="approve", by="riley", reason="hurry")
     with pytest.raises(GuardError, match="cannot approve"):
-        await start.decide(stage.client, run.incident_id, own)
+        await runs.decide(stage.client, run.incident_id, own)
     await run.until(lambda d: len(d.decisions) == 1)
-    await start.decide(stage.client, run.incident_id, own.model_copy(update={"by": "casey"}))
+    await runs.decide(stage.client, run.incident_id, own.model_copy(update={"by": "casey"}))
     document = await run.ended()
     assert [(d.by, bool(d.refused)) for d in document.decisions] == [("riley", True), ("casey", False)]
     assert all(d.decided_at is not None for d in document.decisions)
     assert any("not accepted" in line and "riley" in line for line in run.recording.lines)
     with pytest.raises(GuardError, match="has ended"):
-        await start.decide(stage.client, run.incident_id, own)
+        await runs.decide(stage.client, run.incident_id, own)
 
 
 async def test_alerts_on_a_running_workload_join_its_run_and_a_storm_stays_small(stage: Stage) -> None:
@@ -181,5 +181,5 @@ async def test_alerts_on_a_running_workload_join_its_run_and_a_storm_stays_small
 
 
 async def _known(stage: Stage, incident_id: str) -> bool:
-    found = await start.runs(stage.client, limit=100)
+    found = await runs.newest(stage.client, limit=100)
     return any(incident_id in str(each.typed_search_attributes) for each in found)

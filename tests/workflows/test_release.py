@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from firebreak import start
+from firebreak import runs, start
+from firebreak.cli.session import exit_code
 from firebreak.errors import EvidenceError, GuardError, PermanentCloudError
 from firebreak.model import Consent, Phase, Verdict
 from firebreak.record import Decision, RunStatus
@@ -41,7 +42,7 @@ async def released(run: Played, *, by: str = "casey", approved_by: str = "sam") 
     )
     handle = run.stage.client.get_workflow_handle(started.workflow_id)
     await handle.result()
-    return await start.status(handle)
+    return await runs.status(handle)
 
 
 async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> None:
@@ -54,7 +55,7 @@ async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> 
     assert run.recording.order("revert")[-1] == "aws.revoke-sessions"
     changes = {measure.name: measure.change for measure in document.phases[0].measures}
     assert changes == {"aws.deny-all": "reverted", "aws.revoke-sessions": "kept"}
-    assert start.exit_code(document) == 0
+    assert exit_code(document) == 0
     assert run.recording.release_packages[0].request.approved_by == "sam"
     told = [(page.kind, page.verdict) for page in run.recording.pages][-2:]
     assert told == [("started", None), ("verdict", Verdict.RELEASED)]
@@ -85,7 +86,7 @@ async def test_a_refused_release_reverts_nothing(stage: Stage) -> None:
     assert document.evidence is not None
     assert run.recording.release_packages[0].facts.refusals == ["model.bin is not what was frozen"]
     assert run.recording.count("revert") == 0
-    assert start.exit_code(document) == 4
+    assert exit_code(document) == 4
 
 
 @pytest.mark.parametrize("play", ["unproven", "permanent"])
@@ -98,7 +99,7 @@ async def test_a_revert_that_fails_leaves_the_release_unproven_and_it_can_be_rep
     assert document.verdict is Verdict.UNPROVEN
     assert [phase.verdict for phase in document.phases].count(Verdict.RELEASED) == 3
     assert run.recording.count("revert") == 8
-    assert start.exit_code(document) == 3
+    assert exit_code(document) == 3
     assert (await released(run)).verdict is Verdict.RELEASED
 
 
@@ -115,7 +116,7 @@ async def test_a_release_that_cannot_be_planned_is_unproven_not_refused(stage: S
     run = await contained(stage, Script(standard(), release_plan_errors=(PermanentCloudError,)))
     document = await released(run)
     assert document.verdict is Verdict.UNPROVEN
-    assert start.exit_code(document) == 3
+    assert exit_code(document) == 3
     assert run.recording.count("revert") == 0
 
 
@@ -153,13 +154,13 @@ async def asked_for(run: Played) -> WorkflowHandle[Any, Any]:
         run.stage.client, run.stage.settings, run.incident_id, by="casey", reason="rebuilt"
     )
     handle = run.stage.client.get_workflow_handle(started.workflow_id)
-    await until(lambda: start.status(handle), lambda document: document.awaiting is not None)
+    await until(lambda: runs.status(handle), lambda document: document.awaiting is not None)
     return handle
 
 
 async def decided(run: Played, kind: str, by: str) -> Decision:
     decision = Decision.model_validate({"by": by, "reason": "looked into it", "kind": kind})
-    return await start.decide(run.stage.client, run.incident_id, decision)
+    return await runs.decide(run.stage.client, run.incident_id, decision)
 
 
 async def test_a_release_without_an_approver_waits_for_another_person(stage: Stage) -> None:
@@ -171,7 +172,7 @@ async def test_a_release_without_an_approver_waits_for_another_person(stage: Sta
     assert run.recording.count("revert") == 0
     await decided(run, "approve", by="sam")
     await handle.result()
-    document = await start.status(handle)
+    document = await runs.status(handle)
     assert document.verdict is Verdict.RELEASED
     assert [(d.by, bool(d.refused)) for d in document.decisions] == [(" CASEY", True), ("sam", False)]
     assert run.recording.release_packages[0].request.approved_by == "sam"
@@ -183,12 +184,12 @@ async def test_a_second_release_is_not_started_beside_one_that_waits(stage: Stag
     with pytest.raises(GuardError, match="asked for by casey waits for approval") as refused:
         await released(run, by="ben", approved_by="sam")
     assert f"firebreak approve {run.incident_id}" in refused.value.remedy
-    document = await start.status(handle)
+    document = await runs.status(handle)
     assert document.awaiting is not None
     assert run.recording.count("revert") == 0
     await decided(run, "approve", by="ben")
     await handle.result()
-    assert (await start.status(handle)).verdict is Verdict.RELEASED
+    assert (await runs.status(handle)).verdict is Verdict.RELEASED
 
 
 async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
@@ -196,11 +197,11 @@ async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
     handle = await asked_for(run)
     await decided(run, "reject", by="sam")
     await handle.result()
-    document = await start.status(handle)
+    document = await runs.status(handle)
     assert document.verdict is Verdict.REJECTED
     assert run.recording.count("revert") == 0
     assert document.evidence is not None
     (package,) = run.recording.release_packages
     assert (package.request.approved_by, package.outcomes) == ("", ())
     assert [(d.kind, d.by) for d in package.facts.decisions] == [("reject", "sam")]
-    assert start.exit_code(document) == 5
+    assert exit_code(document) == 5

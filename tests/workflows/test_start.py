@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from firebreak import errors, start
+from firebreak import errors, runs, start
 from firebreak.errors import FirebreakError, GuardError, UsageError
 from firebreak.model import Cloud, Consent, Mode, Verdict
 from firebreak.record import Decision
@@ -35,7 +35,7 @@ async def test_two_alerts_at_once_are_one_run_with_both_recorded(stage: Stage) -
     assert sorted(each.joined for each in started) == [False, True]
     recording = stage.acting.of(started[0].incident_id)
     handle = stage.client.get_workflow_handle(started[0].workflow_id)
-    document = await until(lambda: start.status(handle), lambda d: d.awaiting is not None)
+    document = await until(lambda: runs.status(handle), lambda d: d.awaiting is not None)
     assert document.alerts == 2
     await handle.execute_update("retry", Decision(kind="retry", by="casey", reason="again"))
     await handle.result()
@@ -76,14 +76,14 @@ async def test_a_run_is_found_by_incident_workload_and_workflow_id(stage: Stage)
     for name in (run.incident_id, run.workload.id, run.handle.id):
         found = await until(lambda n=name: _found(stage, n), bool)  # type: ignore[misc]
         assert found == run.handle.id
-    assert (await start.containment(stage.client, run.incident_id)).id == run.handle.id
+    assert (await runs.containment(stage.client, run.incident_id)).id == run.handle.id
     await run.decide("reject")
     await run.ended()
 
 
 async def _found(stage: Stage, name: str) -> str:
     try:
-        return (await start.find(stage.client, name)).id
+        return (await runs.find(stage.client, name)).id
     except UsageError:  # visibility lags behind by a moment
         return ""
 
@@ -92,16 +92,16 @@ async def _found(stage: Stage, name: str) -> str:
     "name", ["", "x' OR WorkflowType = 'release", 'x"', "x\\", "x`", "x\n", "x\x00", "' OR ''='", "x\u2028y"]
 )
 async def test_a_name_cannot_bend_the_query(stage: Stage, name: str) -> None:
-    for ask in (start.find, start.containment):
+    for ask in (runs.find, runs.containment):
         with pytest.raises(UsageError, match="is not an id"):
             await ask(stage.client, name)
 
 
 async def test_an_unknown_run_is_a_usage_error(stage: Stage) -> None:
     with pytest.raises(UsageError, match="there is no run INC-nowhere"):
-        await start.find(stage.client, "INC-nowhere")
+        await runs.find(stage.client, "INC-nowhere")
     with pytest.raises(UsageError, match="there is no containment INC-nowhere"):
-        await start.decide(stage.client, "INC-nowhere", Decision(kind="stop", by="casey", reason="x"))
+        await runs.decide(stage.client, "INC-nowhere", Decision(kind="stop", by="casey", reason="x"))
 
 
 async def test_a_preview_tells_a_refusal_as_such(stage: Stage) -> None:

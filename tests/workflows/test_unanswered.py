@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.errors import FirebreakError
 from firebreak.measure import now
 from firebreak.model import Mode
@@ -23,5 +23,5 @@ async def test_a_decision_that_nobody_takes_is_reported_with_what_to_do(stage: S
     handle = stage.client.get_workflow_handle(started.workflow_id)
     decision = Decision(kind="stop", by="casey", reason="nobody is here")
     with pytest.raises(FirebreakError, match=r"nobody answers for the run.*firebreak status"):
-        await start.hand_over(handle, "INC-ALONE", decision, patience=timedelta(seconds=1))
+        await runs.hand_over(handle, "INC-ALONE", decision, patience=timedelta(seconds=1))
     await handle.terminate("the test is over")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from temporalio.client import Client
 
-from firebreak import inventory, marker, start, worker
+from firebreak import inventory, marker, runs, start, worker
+from firebreak.cli.session import exit_code
 from firebreak.codec import data_converter
 from firebreak.connect import INCIDENT, ensure_search_attributes
 from firebreak.devserver import DevServer
@@ -58,14 +59,14 @@ class Desk:
         await until(lambda: self.known(incident_id), bool)
 
     async def known(self, incident_id: str) -> bool:
-        runs = await start.runs(self.client, limit=200)
-        return any(each.typed_search_attributes.get(INCIDENT) == incident_id for each in runs)
+        found = await runs.newest(self.client, limit=200)
+        return any(each.typed_search_attributes.get(INCIDENT) == incident_id for each in found)
 
     async def status(self, incident_id: str) -> RunStatus:
-        return await start.status(await start.containment(self.client, incident_id))
+        return await runs.status(await runs.containment(self.client, incident_id))
 
     async def ended(self, incident_id: str) -> RunStatus:
-        await (await start.containment(self.client, incident_id)).result()
+        await (await runs.containment(self.client, incident_id)).result()
         return await self.status(incident_id)
 
     async def release(self, incident_id: str, **people: Any) -> RunStatus:
@@ -73,7 +74,7 @@ class Desk:
         started = await start.release(self.client, self.settings, incident_id, **who)
         handle = self.client.get_workflow_handle(started.workflow_id)
         await handle.result()
-        return await start.status(handle)
+        return await runs.status(handle)
 
     def package(self, document: RunStatus) -> Path:
         """The package, exported."""
@@ -104,15 +105,15 @@ class Desk:
         """A release that waits for approval; its workflow id."""
         started = await start.release(self.client, self.settings, incident_id, by="casey", reason="rebuilt")
         handle = self.client.get_workflow_handle(started.workflow_id)
-        await until(lambda: start.status(handle), lambda d: d.awaiting is not None)
+        await until(lambda: runs.status(handle), lambda d: d.awaiting is not None)
         return started.workflow_id
 
     async def decided(self, incident_id: str, workflow_id: str, **decision: Any) -> RunStatus:
         """The release after a decision."""
-        await start.decide(self.client, incident_id, Decision.model_validate(decision))
+        await runs.decide(self.client, incident_id, Decision.model_validate(decision))
         handle = self.client.get_workflow_handle(workflow_id)
         await handle.result()
-        return await start.status(handle)
+        return await runs.status(handle)
 
 
 @asynccontextmanager
@@ -195,11 +196,11 @@ async def test_a_step_that_failed_and_was_proceeded_with_is_packaged_and_release
         for kind in ("retry", "proceed"):
             await until(lambda: desk.status("INC-WHOLE-3"), lambda d: d.awaiting is not None)
             decision = Decision.model_validate({"kind": kind, "by": "casey", "reason": "hm"})
-            await start.decide(desk.client, "INC-WHOLE-3", decision)
+            await runs.decide(desk.client, "INC-WHOLE-3", decision)
         document = await desk.ended("INC-WHOLE-3")
         assert document.verdict is Verdict.PARTIALLY_CONTAINED
         assert desk.problems(document) == []
-        assert start.exit_code(document) == 3
+        assert exit_code(document) == 3
         assert (await desk.release("INC-WHOLE-3")).verdict is Verdict.RELEASED
 
 
@@ -209,10 +210,10 @@ async def test_a_rejected_run_leaves_a_verifiable_package_and_no_change(
     async with desk_of(server, world, "rejected", consent={"mode": "approval"}) as desk:
         await desk.contain("INC-WHOLE-4")
         await until(lambda: desk.status("INC-WHOLE-4"), lambda d: d.awaiting is not None)
-        await start.decide(desk.client, "INC-WHOLE-4", Decision(kind="reject", by="casey", reason="a test"))
+        await runs.decide(desk.client, "INC-WHOLE-4", Decision(kind="reject", by="casey", reason="a test"))
         document = await desk.ended("INC-WHOLE-4")
         assert document.verdict is Verdict.REJECTED
-        assert start.exit_code(document) == 5
+        assert exit_code(document) == 5
         assert all(world.open.values())
         assert desk.problems(document) == []
         assert (await desk.release("INC-WHOLE-4")).refusals == ("agent is not contained",)

@@ -10,7 +10,7 @@ from functools import cached_property
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from firebreak import start
+from firebreak import runs
 from firebreak.measure import now
 from firebreak.model import Verdict
 from firebreak.policy.rules import Action, Person
@@ -93,8 +93,8 @@ def asking(services: Services, incident_id: str) -> Callable[[], Awaitable[Incid
 
     async def ask() -> Incident:
         if not found:
-            found.append(await start.containment(services.temporal, incident_id))
-        document = ended[0] if ended else await start.status(found[0])
+            found.append(await runs.containment(services.temporal, incident_id))
+        document = ended[0] if ended else await runs.status(found[0])
         if document.finished and not ended:
             ended.append(document)
         return Incident(document, await _release(services, incident_id) if document.finished else None)
@@ -120,7 +120,7 @@ def own_sections(
 
 async def _release(services: Services, incident_id: str) -> RunStatus | None:
     try:
-        return await start.status(services.temporal.get_workflow_handle(f"release-{incident_id}"))
+        return await runs.status(services.temporal.get_workflow_handle(f"release-{incident_id}"))
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # otherwise nobody has asked for one
             raise

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from temporalio.client import Client
 
-from firebreak import start
+from firebreak import runs, start
 from firebreak.inventoryfile import InventoryFile
 from firebreak.measure import now
 from firebreak.model import Consent, Mode
@@ -190,7 +190,7 @@ class House:
 
     async def status(self, incident: str) -> RunStatus:
         """The document of a containment."""
-        return await start.status(await start.containment(self.stage.client, incident))
+        return await runs.status(await runs.containment(self.stage.client, incident))
 
     async def asked(self, incident: str) -> RunStatus:
         """The document once the run waits for people."""

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from activities.notify import NotifyActivities
-from firebreak import logs, start
+from firebreak import logs, runs, start
 from firebreak.codec import data_converter
 from firebreak.devserver import DevServer, free_port
 from firebreak.measure import now
@@ -480,5 +480,5 @@ async def test_a_person_who_cannot_be_reached_is_shown_and_delays_nothing(
         assert document.verdict is Verdict.CONTAINED
         handle = client.get_workflow_handle(document.workflow_id)
         await handle.result()
-        notes = (await start.status(handle)).notes
+        notes = (await runs.status(handle)).notes
     assert any("could not be paged (decision_needed)" in note for note in notes)

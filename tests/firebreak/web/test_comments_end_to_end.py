@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from activities.notify import NotifyActivities
-from firebreak import start
+from firebreak import runs, start
 from firebreak.model import Verdict, Workload
 from firebreak.notify import channels, commenting
 from firebreak.record import RunStatus
@@ -75,13 +75,13 @@ class Post:
     async def until(self, told: dict[str, Any], wanted: Callable[[RunStatus], bool]) -> RunStatus:
         """The document of that run once it is as wanted."""
         handle = self.stage.client.get_workflow_handle(told["workflow_id"])
-        return await until(lambda: start.status(handle), wanted)
+        return await until(lambda: runs.status(handle), wanted)
 
     async def ended(self, told: dict[str, Any]) -> RunStatus:
         """The document after the run's last page; without it, the next test would join the run."""
         handle = self.stage.client.get_workflow_handle(told["workflow_id"])
         await handle.result()
-        return await start.status(handle)
+        return await runs.status(handle)
 
     async def said(self, finding: str, count: int) -> list[str]:
         """The comments on an alert, once there are that many."""

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from firebreak import intake, start
+from firebreak import intake, runs, start
 from firebreak.model import Verdict, Workload
 from firebreak.record import Trigger
 from firebreak.web.webhook.sources import ADAPTERS
@@ -207,10 +207,10 @@ async def test_its_own_payload_starts_the_right_workload(stage: Stage, hooks: Ho
     assert told["workflow_id"] == start.workflow_id(workload)
     handle = stage.client.get_workflow_handle(told["workflow_id"])
     if case.weak:
-        document = await until(lambda: start.status(handle), lambda d: d.awaiting is not None)
+        document = await until(lambda: runs.status(handle), lambda d: d.awaiting is not None)
         assert document.awaiting is not None
         await handle.execute_update("approve", {"kind": "approve", "by": "casey", "reason": "seen it"})
-    document = await until(lambda: start.status(handle), lambda d: d.finished)
+    document = await until(lambda: runs.status(handle), lambda d: d.finished)
     assert (document.workload_id, document.verdict) == (workload.id, Verdict.CONTAINED)
     assert document.incident_id == told["incident_id"]
     assert bool(document.decisions) is case.weak
@@ -283,7 +283,7 @@ async def test_a_replay_has_the_same_answer_and_starts_nothing_more(
     first, again = [(await hooks.post(case.source, request)).json() for _ in range(2)]
     assert again == first | {"repeated": True}
     handle = stage.client.get_workflow_handle(first["workflow_id"])
-    document = await until(lambda: start.status(handle), lambda d: bool(d.alerts))
+    document = await until(lambda: runs.status(handle), lambda d: bool(d.alerts))
     assert document.alerts == 1
     await handle.terminate() if case.weak else await handle.result()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firebreak import start
+from firebreak import runs
 from firebreak.model import Mode, Verdict, Workload
 from firebreak.record import RunStatus
 from tests.firebreak.web.hooks import UNKNOWN, Hooks, ids_of, payload, sent
@@ -34,7 +34,7 @@ async def weak(hooks: Hooks, workload: Workload, **values: Any) -> dict[str, Any
 
 
 async def status(stage: Stage, told: dict[str, Any]) -> RunStatus:
-    return await start.status(stage.client.get_workflow_handle(told["workflow_id"]))
+    return await runs.status(stage.client.get_workflow_handle(told["workflow_id"]))
 
 
 async def waiting(stage: Stage, told: dict[str, Any]) -> RunStatus:

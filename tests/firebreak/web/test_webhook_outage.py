@@ -20,7 +20,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from firebreak import devserver, inventory, start
+from firebreak import devserver, inventory, runs, start
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
 from firebreak.devserver import DevServer
@@ -189,7 +189,7 @@ async def contained(
         handles = [client.get_workflow_handle(start.workflow_id(each)) for each in chosen]
         for handle in handles:
             await handle.result()
-        return [await until(lambda h=h: start.status(h), lambda d: d.finished) for h in handles]  # type: ignore[misc]
+        return [await until(lambda h=h: runs.status(h), lambda d: d.finished) for h in handles]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
