@@ -143,9 +143,9 @@ def write_environment(path: Path, environment: Mapping[str, str], *, without: It
 
 
 def read_environment(path: Path) -> dict[str, str]:
-    """Read what `write_environment` wrote."""
-    pairs = (word.partition("=") for word in shlex.split(path.read_text(encoding="utf-8")))
-    return {name: value for name, _, value in pairs}
+    """Read the variables that `write_environment` wrote."""
+    words = shlex.split(path.read_text(encoding="utf-8"))
+    return dict(word.split("=", 1) for word in words if "=" in word)  # ``unset NAME`` has none
 
 
 def seed_once(

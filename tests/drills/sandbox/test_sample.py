@@ -41,3 +41,9 @@ def test_what_occurs_twice_is_written_twice(tmp_path: Path) -> None:
     shared = {"kind": "canary"}
     write_inventory(tmp_path / "workloads.yaml", [{"id": "a", "network": [shared]}, {"network": [shared]}])
     assert "&" not in (tmp_path / "workloads.yaml").read_text()
+
+
+def test_what_the_shell_forgets_is_no_variable(tmp_path: Path) -> None:
+    written = {"AWS_REGION": "eu central", "TOKEN": "a=b", "EMPTY": ""}
+    write_environment(tmp_path / "env", written, without=["AWS_PROFILE"])
+    assert read_environment(tmp_path / "env") == written
