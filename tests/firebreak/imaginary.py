@@ -73,6 +73,10 @@ class World:
     def key(self) -> Path:
         return self.root / "signing.pem"
 
+    @property
+    def public_key(self) -> Path:
+        return self.root / "signing.pem.pub"
+
     def vault(self) -> LocalVault:
         return LocalVault(self.root / "vault")
 

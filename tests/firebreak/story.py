@@ -61,8 +61,7 @@ class Story:
             self.chain(chronicle.phase_events(done, int(phase)))
 
     async def apply(self, step: PlannedStep, seen: Stored | None = None, **polling: Any) -> StepOutcome:
-        given = Polling(**({"until": now() + timedelta(seconds=5)} | polling))
-        return await steps.contain(self.engine, self.plan.run, step, given, Progress(), seen)
+        return await steps.contain(self.engine, self.plan.run, step, soon(**polling), Progress(), seen)
 
     def chain(self, events: Sequence[custody.CustodyEvent]) -> None:
         lines, self.head = custody.extend(self.head, events)
@@ -85,24 +84,30 @@ class Story:
         return export(self.engine.vault, sealed.evidence.uri, self.world.root / "package")
 
     def problems(self, folder: Path) -> tuple[Problem, ...]:
-        return verify(folder, load_public_keys([self.world.key.with_name("signing.pem.pub")])).problems
+        return verify(folder, load_public_keys([self.world.public_key])).problems
 
 
-def soon() -> Polling:
-    return Polling(now() + timedelta(seconds=5))
+def soon(**polling: Any) -> Polling:
+    """As in a run, with no more than seconds for a proof."""
+    return Polling(**({"until": now() + timedelta(seconds=5)} | polling))
 
 
-async def story_of(engine: Engine, world: World, incident_id: str = "INC-1", **trigger: Any) -> Story:
+def request_for(engine: Engine, incident_id: str = "INC-1", **fields: Any) -> ContainmentInput:
+    """What a containment of the agent begins with, for an alert that came in now."""
     workload = inventory.load(engine.settings.inventory).workload("agent")
-    usual = {"source": "siem", "reason": "odd", "requested_by": "riley", "received_at": now()}
-    asked = Trigger.model_validate(usual | trigger)
-    request = ContainmentInput(
-        incident_id=incident_id,
-        workload_id="agent",
-        workload_digest=workload.digest(),
-        cloud=CLOUD,
-        mode=Mode.LIVE,
-        trigger=asked,
-        task_queue="q",
-    )
-    return Story(engine, world, await planning.plan(engine, request), asked)
+    usual = {
+        "incident_id": incident_id,
+        "workload_id": "agent",
+        "workload_digest": workload.digest(),
+        "cloud": CLOUD,
+        "mode": Mode.LIVE,
+        "trigger": Trigger(source="siem", reason="odd", requested_by="riley", received_at=now()),
+        "task_queue": "q",
+    }
+    return ContainmentInput.model_validate(usual | fields)
+
+
+async def story_of(engine: Engine, world: World, incident_id: str = "INC-1") -> Story:
+    """A planned run."""
+    request = request_for(engine, incident_id)
+    return Story(engine, world, await planning.plan(engine, request), request.trigger)

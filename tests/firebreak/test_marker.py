@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +12,16 @@ from firebreak.errors import GuardError
 from firebreak.marker import Marker
 from firebreak.model import Phase
 from firebreak.record import Plan
-from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
-from tests.firebreak.test_steps import request_for
+from tests.firebreak.imaginary import World, engine_of, settings_for
+from tests.firebreak.story import request_for
 
 TWO = [{"kind": "thing", "ref": "gateway"}, {"kind": "thing", "ref": "gateway-2"}]
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with imaginary_cloud(tmp_path, monkeypatch) as running:
-        running.open["gateway-2"] = True
-        yield running
+def world(world: World) -> World:
+    world.open["gateway-2"] = True
+    return world
 
 
 async def taken(engine: Engine, incident_id: str) -> Plan:
@@ -44,8 +41,7 @@ def keys(plan: Plan) -> set[str]:
     return {step.key for step in plan.steps}
 
 
-async def test_a_later_incident_ends_the_rights_of_an_earlier_release(world: World) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_a_later_incident_ends_the_rights_of_an_earlier_release(engine: Engine) -> None:
     first = await taken(engine, "INC-1")
     assert marker.require(engine, first.run).incident_id == "INC-1"
     second = await taken(engine, "INC-2")
@@ -66,10 +62,7 @@ async def test_what_only_the_earlier_incident_holds_is_left_to_it(world: World) 
     assert held(engine, first).status == "released"
 
 
-async def test_planning_that_is_tried_again_does_not_find_itself_earlier(
-    world: World,
-) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_planning_that_is_tried_again_does_not_find_itself_earlier(engine: Engine) -> None:
     await taken(engine, "INC-1")
     second = await taken(engine, "INC-2")
     marker.take(engine, second)
@@ -78,8 +71,9 @@ async def test_planning_that_is_tried_again_does_not_find_itself_earlier(
     assert (before.incident_id, before.before) == ("INC-1", None)
 
 
-async def test_a_run_that_touched_nothing_holds_nothing_and_its_state_is_not_carried_on(world: World) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_a_run_that_touched_nothing_holds_nothing_and_its_state_is_not_carried_on(
+    engine: Engine,
+) -> None:
     stopped = await taken(engine, "INC-1")
     marker.settle(engine, stopped, ())
     assert held(engine, stopped).status == "released"
@@ -87,8 +81,7 @@ async def test_a_run_that_touched_nothing_holds_nothing_and_its_state_is_not_car
     assert not any("still contained" in note for note in later.notes)
 
 
-async def test_only_what_began_is_held_after_a_containment(world: World) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_only_what_began_is_held_after_a_containment(engine: Engine) -> None:
     stopped = await taken(engine, "INC-1")
     began = {step.key for step in stopped.of(Phase.IDENTITY_REVOKE)}
     marker.settle(engine, stopped, began)
@@ -98,16 +91,14 @@ async def test_only_what_began_is_held_after_a_containment(world: World) -> None
     assert held(engine, stopped).incident_id == "INC-2"
 
 
-async def test_a_run_that_touched_nothing_gives_back_what_it_took(world: World) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_a_run_that_touched_nothing_gives_back_what_it_took(engine: Engine) -> None:
     first = await taken(engine, "INC-1")
     second = await taken(engine, "INC-2")
     marker.settle(engine, second, ())
     assert marker.require(engine, first.run).states.keys() == keys(first)
 
 
-async def test_a_containment_waits_for_the_last_revert_of_a_release(world: World) -> None:
-    engine = engine_of(settings_for(world.root))
+async def test_a_containment_waits_for_the_last_revert_of_a_release(engine: Engine) -> None:
     first = await taken(engine, "INC-1")
     marker.begin_release(engine, first.run)
     second = await taken(engine, "INC-2")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,8 @@ from firebreak.errors import AbsentError, PermanentCloudError, TransientCloudErr
 from firebreak.measure import measure
 from firebreak.model import Phase, State, Target
 from firebreak.settings import GuardSettings
-from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
-from tests.firebreak.test_steps import request_for
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with imaginary_cloud(tmp_path, monkeypatch) as running:
-        yield running
+from tests.firebreak.imaginary import World, engine_of, settings_for
+from tests.firebreak.story import request_for
 
 
 def stored(world: World) -> list[str]:

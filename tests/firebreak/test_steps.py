@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firebreak import inventory, planning, steps
+from firebreak import planning, steps
 from firebreak.engine import Engine
 from firebreak.errors import PermanentCloudError, TransientCloudError
 from firebreak.measure import Progress, found, now
-from firebreak.model import Change, Finding, Method, Mode, Phase, Verdict
-from firebreak.record import ContainmentInput, Observations, Plan, PlannedStep, StepOutcome, Trigger
+from firebreak.model import Change, Finding, Method, Phase, Verdict
+from firebreak.record import Observations, Plan, PlannedStep, StepOutcome
 from firebreak.steps import Gate, Polling, Streak
-from tests.firebreak.imaginary import CLOUD, World, engine_of, imaginary_cloud, settings_for
+from tests.firebreak.imaginary import World
+from tests.firebreak.story import request_for
 
 SHUT = found(Method.LIVE_PROBE, "denied", holds=True)
 OPEN = found(Method.LIVE_PROBE, "allowed", holds=False)
@@ -76,30 +75,8 @@ def test_proof_is_exactly_that_many_denials_at_the_end(seen: list[Finding], need
         assert holds is (at >= needed and all(each is SHUT for each in seen[at - needed : at]))
 
 
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with imaginary_cloud(tmp_path, monkeypatch) as running:
-        yield running
-
-
-@pytest.fixture
-def engine(world: World) -> Engine:
-    return engine_of(settings_for(world.root))
-
-
 async def planned(engine: Engine, incident_id: str = "INC-1") -> Plan:
     return await planning.plan(engine, request_for(engine, incident_id))
-
-
-def request_for(engine: Engine, incident_id: str = "INC-1", **fields: Any) -> ContainmentInput:
-    workload = inventory.load(engine.settings.inventory).workload("agent")
-    trigger = Trigger(source="siem", reason="odd", requested_by="riley", received_at=now())
-    usual = {"workload_digest": workload.digest(), "mode": Mode.LIVE, "trigger": trigger}
-    return ContainmentInput.model_validate(
-        {"incident_id": incident_id, "workload_id": "agent", "cloud": CLOUD, "task_queue": "q"}
-        | usual
-        | fields
-    )
 
 
 def step_of(plan: Plan, phase: Phase) -> PlannedStep:

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from firebreak.evidence.layout import ATTESTATION, MANIFEST
 from firebreak.measure import now
 from firebreak.record import RunStatus
 from firebreak.settings import ConsoleSettings, EvidenceSettings
 from firebreak.statusdoc import status
 from firebreak.web.console.examine import Examiner
-from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
-from tests.firebreak.story import Story, story_of
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with imaginary_cloud(tmp_path, monkeypatch) as running:
-        yield running
+from tests.firebreak.imaginary import World, engine_of, settings_for
+from tests.firebreak.story import story_of
 
 
 async def sealed_run(world: World, incident_id: str) -> RunStatus:
-    story: Story = await story_of(engine_of(settings_for(world.root)), world, incident_id)
+    story = await story_of(engine_of(settings_for(world.root)), world, incident_id)
     await story.contain()
     evidence = story.seal().evidence
     return status(story.facts, story.plan, story.outcomes, now()).model_copy(update={"evidence": evidence})
 
 
 async def test_another_incidents_package_is_not_taken_for_the_runs_own(world: World) -> None:
-    keys = ConsoleSettings(evidence_keys=(world.key.with_name("signing.pem.pub"),))
+    keys = ConsoleSettings(evidence_keys=(world.public_key,))
     store = EvidenceSettings(store="imaginary://evidence")
     settings = settings_for(world.root).model_copy(update={"console": keys, "evidence": store})
     run, other = await sealed_run(world, "INC-1"), await sealed_run(world, "INC-2")
