@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
@@ -31,6 +30,7 @@ from drills.sandbox.azure import sample as azure_sample
 from drills.sandbox.rogue import running_rogue
 from drills.sandbox.sample import INVENTORY_FILE, Sample, Sandbox, joined_environment, joined_inventory
 from firebreak import devserver
+from firebreak.connect import RETENTION
 from firebreak.model import Cloud
 
 CLOUDS = (Cloud.AWS, Cloud.AZURE)
@@ -117,9 +117,9 @@ def _serve(stack: ExitStack, folder: Path, settings: Mapping[str, str]) -> tuple
 
 
 async def _remember(address: str) -> None:
-    """Let the namespace keep ended runs as long as ``firebreak doctor`` asks for, not for a day."""
+    """Let the namespace keep ended runs as long as a release may need them."""
     client, kept = await Client.connect(address), Duration()
-    kept.FromTimedelta(timedelta(days=30))
+    kept.FromTimedelta(RETENTION)
     config = NamespaceConfig(workflow_execution_retention_ttl=kept)
     await client.workflow_service.update_namespace(
         UpdateNamespaceRequest(namespace=client.namespace, config=config)

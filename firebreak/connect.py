@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -23,6 +24,10 @@ WORKLOAD = SearchAttributeKey.for_keyword("FirebreakWorkload")
 MODE = SearchAttributeKey.for_keyword("FirebreakMode")
 SEARCH_ATTRIBUTES = (INCIDENT, WORKLOAD, MODE)
 """Ids only: search attributes are stored in clear text."""
+
+RETENTION = timedelta(days=30)
+"""A release asks Temporal for the containment, maybe weeks after it; a namespace may keep ended runs for a
+day only (https://docs.temporal.io/temporal-service/temporal-server#retention-period), as a dev server."""
 
 
 async def connect(settings: Settings, runtime: Runtime | None = None, *, lazy: bool = False) -> Client:

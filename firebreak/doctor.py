@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from firebreak import inventory, ownership
-from firebreak.connect import connect
+from firebreak.connect import RETENTION, connect
 from firebreak.errors import EvidenceError, FirebreakError, MissingPermissionError, UsageError
 from firebreak.evidence.vault import Vault
 from firebreak.inventory import Inventory
@@ -36,10 +36,6 @@ WEB_EXTRA = "firebreak[web]"
 STORE_REMEDY = (
     "give the store versions and locks, and no default retention: every exhibit is locked on its own"
 )
-
-RETENTION = timedelta(days=30)
-"""A release asks Temporal for the containment, maybe weeks after it; a namespace may keep ended runs for a
-day only (https://docs.temporal.io/temporal-service/temporal-server#retention-period), as a dev server."""
 
 ValueT = TypeVar("ValueT")
 

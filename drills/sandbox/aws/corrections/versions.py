@@ -1,8 +1,8 @@
 """List object versions without copying the bucket.
 
 For every listing moto copies each version of the bucket with its content, whatever the prefix: a hundred
-containments beside each other took 13 GiB that way. The sandbox answers one call at a time and a listing only
-reads, so there is nothing a copy would protect.
+containments beside each other took 13 GiB that way. The sandbox answers one call at a time, and all that
+a listing writes is which version is the latest, anew each time: there is nothing that a copy would protect.
 """
 
 from __future__ import annotations
