@@ -43,7 +43,7 @@ class _PrincipalPolicy(AwsMeasure):
     @property
     def policy_name(self) -> str:
         """One policy for each workload: two that share a role are contained and released on their own."""
-        return f"{self.policy_prefix}-{self.run.workload.id}"
+        return _policy_name(self.policy_prefix, self.run.workload)
 
     @classmethod
     def applies_to(cls, workload: Workload) -> list[Target]:
@@ -210,9 +210,13 @@ def _both(workload: Workload, target: Target) -> dict[str, JsonObject]:
     """The policies that the two measures put beside each other, by name."""
     names = principals.session_names(workload, target)
     return {
-        f"{DENY_ALL}-{workload.id}": _deny_all(names),
-        f"{REVOKE}-{workload.id}": _revoked(names, _next_second()),
+        _policy_name(DENY_ALL, workload): _deny_all(names),
+        _policy_name(REVOKE, workload): _revoked(names, _next_second()),
     }
+
+
+def _policy_name(prefix: str, workload: Workload) -> str:
+    return f"{prefix}-{workload.id}"
 
 
 def _deny_all(names: tuple[str, ...]) -> JsonObject:

@@ -76,9 +76,10 @@ def statements(uses: dict[Target, set[str]]) -> list[JsonObject]:
     found: dict[tuple[str, str], set[str]] = {}
     for target, actions in uses.items():
         found.setdefault((any_key(target), via(target)), set()).update(actions - {DESCRIBE})
-    described = sorted({resource for resource, _ in found})
+    if not found:
+        return []
     return [
-        *({"Effect": "Allow", "Action": [DESCRIBE], "Resource": described} for _ in described[:1]),
+        {"Effect": "Allow", "Action": [DESCRIBE], "Resource": sorted({resource for resource, _ in found})},
         *(
             {
                 "Effect": "Allow",

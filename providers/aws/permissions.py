@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import Measure, Permission, Scope
 from firebreak.model import Cloud, JsonObject, Target, Workload
+from firebreak.parallel import each_of
 from firebreak.provider import Need
 from firebreak.settings import Settings
 from providers.aws import keys
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # IAM quotas: 6,144 characters in a managed policy, white space not counted.
 POLICY_LIMIT = 6144
 SIMULATE = "iam:SimulatePrincipalPolicy"
-SIMULATIONS_AT_ONCE = 8
 ORCHESTRATOR = "ARN of the principal that runs Firebreak's workers"
 EVERYWHERE = ("*",)
 KMS = "awskms:"
@@ -93,10 +92,9 @@ def missing(access: AwsAccess, needs: Iterable[Need]) -> tuple[str, ...]:
     def ask_for_key(use: tuple[Target, set[str]]) -> list[str]:
         return _refused_on_key(access, principal, *use)
 
-    with ThreadPoolExecutor(SIMULATIONS_AT_ONCE) as pool:
-        answers = list(pool.map(ask, questions))
-        if not any(answers):  # what it takes to find the keys is among these
-            answers = list(pool.map(ask_for_key, key_uses(known).items()))
+    answers = each_of(ask, questions)
+    if not any(answers):  # what it takes to find the keys is among these
+        answers = each_of(ask_for_key, key_uses(known).items())
     return tuple(sorted({each for answer in answers for each in answer}))
 
 

@@ -17,14 +17,12 @@ from providers.aws.documents import compact, statements
 from providers.aws.resources import IamRole, IamUser, declared
 from providers.aws.session import AwsAccess
 
-ROLE_KINDS = ("iam-role",)
-USER_KINDS = ("iam-user",)
 # IAM quotas: characters of all inline policies together, white space not counted; they cannot be raised.
 ROLE_ROOM, USER_ROOM = 10_240, 2_048
 SEARCHED = ("ec2.amazonaws.com", "lambda.amazonaws.com")
 """The services whose users of a role are listed, in the workload's region."""
-GONE = re.compile(r"^A[A-Z]{2}A[A-Z0-9]{12,}$")
-"""A unique id, which stands in a policy for a deleted principal (IAM user guide, "Principal")."""
+UNIQUE_ID = re.compile(r"^A[A-Z]{2}A[A-Z0-9]{12,}$")
+"""What stands in a policy for a deleted principal (IAM user guide, "Principal")."""
 
 READ_ROLE = on_target("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies")
 WRITE_ROLE = on_target("iam:PutRolePolicy", "iam:DeleteRolePolicy")
@@ -51,7 +49,7 @@ def name_of(target: Target) -> str:
 
 def is_role(target: Target) -> bool:
     """Tell roles from users."""
-    return target.kind in ROLE_KINDS
+    return target.kind == "iam-role"
 
 
 def for_kind(target: Target, permissions: tuple[Permission, ...]) -> tuple[Permission, ...]:
@@ -196,7 +194,7 @@ def _outsiders(statement: JsonObject, account: str) -> Iterator[str]:
     principal = statement.get("Principal", "*")  # NotPrincipal is everyone else
     for kind, names in (principal if isinstance(principal, dict) else {"AWS": principal}).items():
         for name in [names] if isinstance(names, str) else names:
-            if kind != "AWS" or name == "*" or (account not in name and not GONE.match(name)):
+            if kind != "AWS" or name == "*" or (account not in name and not UNIQUE_ID.match(name)):
                 yield name
 
 

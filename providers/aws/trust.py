@@ -14,7 +14,7 @@ from firebreak.session import owner_mark
 from providers.aws import principals
 from providers.aws.answers import error_code, translate, translated
 from providers.aws.documents import carries, compact, document, statements, with_deny, without_deny
-from providers.aws.principals import FIND_USERS, GONE, PROBE_ROLE
+from providers.aws.principals import FIND_USERS, PROBE_ROLE, UNIQUE_ID
 from providers.aws.probes import assume, classify, session_name
 from providers.aws.resources import IamRole, declared
 from providers.aws.session import AwsMeasure
@@ -97,15 +97,7 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
             wanted = self._put(target, wanted, _living(wanted))
         actual = self._trust(target)
         same = actual in (wanted, _living(wanted))
-        text = (
-            "restored"
-            if actual == before
-            else "restored without the principals that exist no longer"
-            if actual == _living(before)
-            else "has no deny left"
-            if same
-            else "differs from the pre-state"
-        )
+        text = _compared(actual, before) or ("has no deny left" if same else "differs from the pre-state")
         return found(Method.EFFECTIVE_POLICY, f"trust policy {text}", holds=same, trust=actual)
 
     def _deny(self, target: Target) -> JsonObject:
@@ -157,6 +149,13 @@ class BlockAssumeRole(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE, 
         return Answer(ASSUME, Kind.ALLOWED, "", 200)
 
 
+def _compared(actual: JsonObject, before: JsonObject) -> str:
+    """How far a trust policy is back, empty where it says something else."""
+    if actual == before:
+        return "restored"
+    return "restored without the principals that exist no longer" if actual == _living(before) else ""
+
+
 def _living(trust: JsonObject) -> JsonObject:
     """The trust policy without the principals that were deleted, and without a statement of such alone."""
     kept = (_with_living_principals(each) for each in statements(trust))
@@ -168,7 +167,7 @@ def _with_living_principals(statement: JsonObject) -> JsonObject | None:
     if not isinstance(principal, dict) or "AWS" not in principal:
         return statement
     named = [principal["AWS"]] if isinstance(principal["AWS"], str) else principal["AWS"]
-    living = [each for each in named if not GONE.match(each)]
+    living = [each for each in named if not UNIQUE_ID.match(each)]
     if len(living) == len(named):
         return statement
     others = {kind: each for kind, each in principal.items() if kind != "AWS"}

@@ -137,12 +137,12 @@ def _next(place: JsonObject, answer: Any) -> JsonObject:
                 searches.append(["Username", name])
     kept = searches[:_MOST_SESSIONS]
     token = answer.get("NextToken", "")
-    step = divmod(place["region"] + (0 if token else 1), len(place["regions"]))
+    done, region = divmod(place["region"] + (0 if token else 1), len(place["regions"]))
     return {
         **place,
         "searches": kept,
-        "index": place["index"] + step[0],
-        "region": step[1],
+        "index": place["index"] + done,
+        "region": region,
         "token": token,
         "too_many": place["too_many"] or len(searches) > len(kept),
     }

@@ -14,7 +14,7 @@ from providers.aws.artifacts.hashing import split_s3_arn
 from providers.aws.forensics.capture import AwsCapture
 from providers.aws.forensics.copies import copied_page
 from providers.aws.keys import READ_KEYS
-from providers.aws.network.flowrecords import folders
+from providers.aws.network.flowrecords import folders, group_of
 from providers.aws.resources import FlowLog, LogGroup
 from providers.aws.session import AwsAccess
 
@@ -35,7 +35,7 @@ def log_pages(access: AwsAccess, group_arn: str, position: JsonObject, since_ms:
         request: dict[str, Any] = {"nextToken": token} if token else {}
         with translated(group_arn):
             answer = client.filter_log_events(
-                logGroupName=group_name(group_arn),
+                logGroupName=group_of(group_arn),
                 startTime=since_ms,
                 endTime=until,
                 limit=_PAGE_EVENTS,
@@ -45,11 +45,6 @@ def log_pages(access: AwsAccess, group_arn: str, position: JsonObject, since_ms:
         yield Page(list(answer["events"]), {"until_ms": until, "token": token})
         if not token:
             return
-
-
-def group_name(arn: str) -> str:
-    """The name in a log group's ARN."""
-    return arn.partition(":log-group:")[2].removesuffix(":*")
 
 
 def log_group_arns(target: Target) -> tuple[str, ...]:

@@ -166,13 +166,11 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
 
     def _locked(self, change: Change, there: list[str]) -> Finding:
         """Whether every snapshot is locked now, also one that could not be."""
-        locked = self._locks(there)
-        held = [each for each in there if each in locked]
-        wanted = change.after["snapshots"]
+        locked, wanted = self._locks(there), change.after["snapshots"]
         return found(
             Method.CONFIGURATION,
-            f"{len(held)} of {len(wanted)} snapshots locked",
-            holds=bool(wanted) and len(held) == len(wanted),
+            f"{len(locked)} of {len(wanted)} snapshots locked",
+            holds=bool(wanted) and locked.keys() == wanted.keys(),
             locks=locked,
             answers=change.after["locks"],
         )

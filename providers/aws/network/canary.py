@@ -73,6 +73,14 @@ class CanaryFunction:
         """The function's name without version or alias."""
         return self.ref.split(":function:", 1)[1].split(":", 1)[0]
 
+    @property
+    def described(self) -> str:
+        """How the descriptions of its interfaces begin.
+
+        (Lambda developer guide, "Giving functions access to resources in a VPC".)
+        """
+        return f"AWS Lambda VPC ENI-{self.name}-"
+
     def try_to_reach(self, address: str, port: int) -> Attempt:
         """Invoke the function once; raises for a function that cannot be invoked."""
         payload = {"address": address, "port": port, "timeout": TIMEOUT_SECONDS}
@@ -87,8 +95,7 @@ class CanaryFunction:
 
     def addresses(self) -> frozenset[str]:
         """The private addresses its packets come from."""
-        # Lambda developer guide, "Giving functions access to resources in a VPC": how they are described.
-        found = matching(self._access, "description", f"AWS Lambda VPC ENI-{self.name}-*")
+        found = matching(self._access, "description", f"{self.described}*")
         return frozenset(address for each in found for address in each.addresses)
 
 

@@ -120,7 +120,7 @@ def _writes_to(configured: FlowLogTypeDef, ref: str) -> bool:
 
 
 def group_of(ref: str) -> str:
-    """Return the log group's name of its ARN."""
+    """Return the name in a log group's ARN."""
     return ref.partition(":log-group:")[2].removesuffix(":*")
 
 

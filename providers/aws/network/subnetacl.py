@@ -7,13 +7,13 @@ guide, "Network ACLs").
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from firebreak.declarations import of_kind, targets_of
 from firebreak.errors import PermanentCloudError
 from firebreak.measure import found, on_any, on_target
 from firebreak.model import Change, Cloud, Finding, JsonObject, Method, Phase, State, Target, Workload
+from firebreak.parallel import each_of
 from providers.aws.answers import already, settling, translated
 from providers.aws.network import watch
 from providers.aws.network.canary import declared_canary
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SUBNET_TAG = "firebreak:subnet"
 ALREADY_THERE = "NetworkAclEntryAlreadyExists"
 GONE = "InvalidNetworkAclID.NotFound"
-WATCHED_AT_ONCE = 8
 NOTHING_TO_SEE = "the subnet has no interface now that flow logs could speak of"
 
 
@@ -119,17 +118,16 @@ class QuarantineSubnetAcl(
         """The subnet's interfaces that are not declared themselves, the canary's own left out."""
         mine = {each.ref for each in self.run.workload.network}
         canary = declared_canary(self.access)
-        ours = f"AWS Lambda VPC ENI-{canary.name}-" if canary else "\0"
         return [
             each
             for each in matching(self.access, "subnet-id", target.ref)
-            if each.id not in mine and each.instance not in mine and not each.description.startswith(ours)
+            if not {each.id, each.instance} & mine
+            and not (canary and each.description.startswith(canary.described))
         ]
 
     def _control(self, target: Target) -> JsonObject:
         others = self._others(target)
-        with ThreadPoolExecutor(WATCHED_AT_ONCE) as pool:
-            controls = list(pool.map(Watch(self.access).control, others))
+        controls = each_of(Watch(self.access).control, others)
         tried = {each.id: control for each, control in zip(others, controls, strict=True)}
         works = [call for control in controls for call in control["works"]]
         unproved = [f"{eni}: {control['why_not']}" for eni, control in tried.items() if control["why_not"]]
@@ -158,8 +156,7 @@ class QuarantineSubnetAcl(
             control = controls.get(each.id, {"arrived": False, "missing": False})
             return instruments.findings(each, change.applied_at, control)
 
-        with ThreadPoolExecutor(WATCHED_AT_ONCE) as pool:
-            return [finding for findings in pool.map(seen, others) for finding in findings]
+        return [finding for findings in each_of(seen, others) for finding in findings]
 
     def _in_force(self, target: Target) -> NetworkAclTypeDef:
         found = self._acls(target, [{"Name": "association.subnet-id", "Values": [target.ref]}])
