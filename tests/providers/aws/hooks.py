@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 
@@ -15,3 +15,15 @@ def hooked(client: Any, event: str, hook: Callable[..., None]) -> Iterator[None]
         yield
     finally:
         client.meta.events.unregister(event, hook)
+
+
+def refusing(client: Any, operation: str, code: str, status: int) -> AbstractContextManager[None]:
+    """Have every call of an operation answered with this error code, for the length of a block."""
+
+    def refuse(parsed: dict[str, Any], http_response: Any, **_: Any) -> None:
+        http_response.status_code = status
+        parsed["Error"] = {"Code": code, "Message": "refused"}
+
+    return hooked(
+        client, f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}", refuse
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.providers.aws.freezing import (
     seed_objects,
     table_step,
 )
-from tests.providers.aws.refusing import refusing
+from tests.providers.aws.hooks import refusing
 from tests.providers.driving import holds
 
 MEMORY = {
@@ -137,7 +138,7 @@ def test_rules_that_cannot_be_read_while_s3_is_busy_are_read_again(world: Any, f
 
 
 @pytest.fixture
-def hourly(world: Any) -> Any:
+def hourly(world: Any) -> Iterator[Callable[[float], None]]:
     """How long DynamoDB takes over a change of time to live; an hour unless a test says otherwise."""
 
     def takes(seconds: float) -> None:
@@ -147,12 +148,16 @@ def hourly(world: Any) -> Any:
     takes(3600.0)
 
 
-def expiring_table(world: Any, name: str) -> Any:
+@pytest.fixture
+def expiring(world: Any, fresh: Any, hourly: Callable[[float], None]) -> tuple[str, Any]:
+    """A table whose time to live can be changed at once: its name, and its owner's client."""
+    hourly(0)
+    name = fresh("memory")
     dynamodb = make_table(world, name)
     dynamodb.update_time_to_live(
         TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
     )
-    return dynamodb
+    return name, dynamodb
 
 
 def ttl_of(dynamodb: Any, name: str) -> str:
@@ -160,11 +165,9 @@ def ttl_of(dynamodb: Any, name: str) -> str:
 
 
 def test_time_to_live_stops_with_the_freeze_and_goes_on_after_release(
-    world: Any, fresh: Any, hourly: Any
+    world: Any, expiring: tuple[str, Any]
 ) -> None:
-    hourly(0)
-    name = fresh("memory")
-    dynamodb = expiring_table(world, name)
+    name, dynamodb = expiring
     step = table_step(world, name)
     before = step.snapshot()
     assert before["ttl"] == "expires_at"
@@ -189,11 +192,9 @@ def test_time_to_live_that_may_not_be_read_is_told_as_a_missing_right(world: Any
 
 
 def test_a_release_within_the_hour_says_that_time_to_live_is_still_owed(
-    world: Any, fresh: Any, hourly: Any
+    world: Any, hourly: Callable[[float], None], expiring: tuple[str, Any]
 ) -> None:
-    hourly(0)
-    name = fresh("memory")
-    dynamodb = expiring_table(world, name)
+    name, dynamodb = expiring
     step = table_step(world, name)
     before = step.snapshot()
     hourly(3600)

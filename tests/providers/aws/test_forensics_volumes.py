@@ -1,3 +1,5 @@
+"""Snapshots of an instance's volumes: made once, and no proof without a lock on each."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,7 +10,7 @@ from botocore.exceptions import ClientError
 from firebreak.errors import Irreversible, TransientCloudError
 from providers.aws.forensics.volumes import SnapshotVolumes
 from providers.aws.resources import Ec2Instance
-from tests.providers.aws.refusing import refusing
+from tests.providers.aws.hooks import hooked, refusing
 from tests.providers.capturing import Step
 from tests.providers.driving import holds
 
@@ -70,7 +72,6 @@ def test_every_snapshot_has_to_be_there_and_locked(world: Any) -> None:
 
 def test_snapshots_that_are_listed_late_are_locked_and_made_once(world: Any) -> None:
     step = snapshots(world)
-    client = responder(step)
     stale = [True, True]
 
     def unlisted(parsed: dict[str, Any], **_: Any) -> None:
@@ -78,12 +79,9 @@ def test_snapshots_that_are_listed_late_are_locked_and_made_once(world: Any) -> 
             stale.pop()
             parsed["Snapshots"] = []
 
-    client.meta.events.register("after-call.ec2.DescribeSnapshots", unlisted)
-    try:
+    with hooked(responder(step), "after-call.ec2.DescribeSnapshots", unlisted):
         change = step.apply()
         again = step.apply()
-    finally:
-        client.meta.events.unregister("after-call.ec2.DescribeSnapshots", unlisted)
     assert not stale
     assert set(again.after["snapshots"]) == set(change.after["snapshots"]) == made(world, step)
     assert holds(step.verify(again))
