@@ -47,6 +47,7 @@ class Engine:
         """Changes made by this process that the evidence store did not take yet, by folder of the step."""
         self._inventory: tuple[bytes, Inventory] | None = None
         self._reading = Lock()
+        self._keeping = Lock()
 
     @cached_property
     def provider(self) -> Provider:
@@ -105,9 +106,10 @@ class Engine:
     def put_state(self, key: str, state: State) -> Stored:
         """Store a pre-state, and keep it at hand: a store that is away later must not hold up the change."""
         stored = self.put(key, state)
-        self._states[stored.sha256] = state
-        while len(self._states) > STATES:
-            self._states.pop(next(iter(self._states)))  # the oldest
+        with self._keeping:  # a plan stores its pre-states side by side
+            self._states[stored.sha256] = state
+            while len(self._states) > STATES:
+                self._states.pop(next(iter(self._states)))  # the oldest
         return stored
 
     def state(self, stored: Stored) -> State:
@@ -117,6 +119,11 @@ class Engine:
     def get(self, stored: Stored) -> bytes:
         """A small document, whole; its hash is checked."""
         return b"".join(self.vault.read(stored))
+
+    def newest(self, key: str) -> bytes | None:
+        """The newest version of a document, by its key; None where there is none."""
+        uri = self.vault.uri(key)
+        return self.get(self.vault.find(uri)) if uri in self.vault.list(key) else None
 
     def get_all(self, stored: Sequence[Stored]) -> list[bytes]:
         """Several documents, in their order, read side by side; blocking."""
