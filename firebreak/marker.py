@@ -18,9 +18,6 @@ from firebreak.measure import now
 from firebreak.model import FrozenModel, Run, Stored, Workload
 from firebreak.record import Plan, RunRef
 
-ACTIVE = ("containing", "contained")
-"""States in which a workload's present state is ours, not its own."""
-
 NOTICES_WITHIN = timedelta(seconds=45)
 """How long a containment waits for a release that it ended: one revert, with the retries of its calls."""
 FORGOTTEN_AFTER = timedelta(hours=3)
@@ -34,7 +31,7 @@ class Marker(FrozenModel):
     workload_id: str
     incident_id: str
     status: str
-    """``containing``, ``contained`` or ``released``."""
+    """``containing``, ``contained`` or ``released``: until then the present state is ours, not its own."""
     at: AwareDatetime
     states: dict[str, Stored]
     """By key of the step; once contained, of the steps that began."""
@@ -52,34 +49,36 @@ class UnderWay(FrozenModel):
 
 def read(engine: Engine, workload: Workload) -> Marker | None:
     """The newest marker of a workload, or None when it was never contained."""
-    body = _newest(engine, _key(workload))
+    body = engine.newest(_key(workload))
     return Marker.model_validate_json(body) if body else None
 
 
-def take(engine: Engine, plan: Plan) -> Stored:
+def holder(engine: Engine, workload: Workload) -> Marker | None:
+    """The marker of the incident that holds a workload at present, or None where none does."""
+    last = read(engine, workload)
+    return None if last is None or last.status == "released" else last
+
+
+def take(engine: Engine, plan: Plan) -> None:
     """Let the plan's incident hold the workload, before its first change."""
     run = engine.open(plan.run)
-    last = read(engine, run.workload)
-    return _write(
-        engine,
-        run,
-        "containing",
-        states={step.key: step.state for step in plan.steps},
-        before=_others(last, run.incident_id),
-    )
+    before = holder(engine, run.workload)
+    if before is not None and before.incident_id == run.incident_id:
+        before = before.before  # planning that is tried again must not take itself for an earlier incident
+    _write(engine, run, "containing", {step.key: step.state for step in plan.steps}, before)
 
 
 def settle(engine: Engine, plan: Plan, began: Collection[str]) -> None:
     """Keep only what was touched, at the end of a containment; one that touched nothing holds nothing."""
     run = engine.open(plan.run)
-    last = read(engine, run.workload)
-    if last is None or last.incident_id != run.incident_id or last.status not in ACTIVE:
+    held = holder(engine, run.workload)
+    if held is None or held.incident_id != run.incident_id:
         return
-    states = {key: stored for key, stored in last.states.items() if key in began}
+    states = {key: stored for key, stored in held.states.items() if key in began}
     if states:
-        _write(engine, run, "contained", states, last.before)
+        _write(engine, run, "contained", states, held.before)
     else:
-        _give_back(engine, run, last.before)
+        _give_back(engine, run, held.before)
 
 
 def release(engine: Engine, ref: RunRef) -> str:
@@ -89,8 +88,8 @@ def release(engine: Engine, ref: RunRef) -> str:
     does not know. Safe to repeat.
     """
     run = engine.open(ref)
-    held = read(engine, run.workload)
-    if held is None or held.status not in ACTIVE:
+    held = holder(engine, run.workload)
+    if held is None:
         return ""
     if held.incident_id != run.incident_id:
         return held.incident_id
@@ -102,15 +101,15 @@ def release(engine: Engine, ref: RunRef) -> str:
 def require(engine: Engine, ref: RunRef) -> Marker:
     """The marker, where the run's incident holds the workload; raises GuardError where it does not."""
     workload = engine.open(ref).workload
-    last = read(engine, workload)
-    if last is None or last.status not in ACTIVE:
+    held = holder(engine, workload)
+    if held is None:
         raise GuardError(f"{workload.id} is not contained", resource=workload.id)
-    if last.incident_id != ref.incident_id:
+    if held.incident_id != ref.incident_id:
         raise GuardError(
-            f"{workload.id} was contained again by {last.incident_id}: release that incident",
+            f"{workload.id} was contained again by {held.incident_id}: release that incident",
             resource=workload.id,
         )
-    return last
+    return held
 
 
 def begin_release(engine: Engine, ref: RunRef) -> None:
@@ -143,13 +142,6 @@ def _in_flight(engine: Engine, ref: RunRef) -> bool:
     return last is not None and not last.ended and now() - last.at < FORGOTTEN_AFTER
 
 
-def _others(last: Marker | None, incident_id: str) -> Marker | None:
-    """What other incidents hold: planning that is tried again must not take itself for one."""
-    if last is None or last.status not in ACTIVE:
-        return None
-    return last.before if last.incident_id == incident_id else last
-
-
 def _left(earlier: Marker | None, known: Collection[str]) -> Marker | None:
     """What earlier incidents hold that is not among these steps."""
     if earlier is None:
@@ -166,7 +158,7 @@ def _give_back(engine: Engine, run: Run, earlier: Marker | None) -> None:
         engine.put(_key(run.workload), earlier.model_copy(update={"at": now()}))
 
 
-def _write(engine: Engine, run: Run, status: str, states: dict[str, Stored], before: Marker | None) -> Stored:
+def _write(engine: Engine, run: Run, status: str, states: dict[str, Stored], before: Marker | None) -> None:
     made = Marker(
         workload_id=run.workload.id,
         incident_id=run.incident_id,
@@ -175,7 +167,7 @@ def _write(engine: Engine, run: Run, status: str, states: dict[str, Stored], bef
         states=states,
         before=before,
     )
-    return engine.put(_key(run.workload), made)
+    engine.put(_key(run.workload), made)
 
 
 def _say(engine: Engine, ref: RunRef, *, ended: bool) -> None:
@@ -184,18 +176,13 @@ def _say(engine: Engine, ref: RunRef, *, ended: bool) -> None:
 
 
 def _under_way(engine: Engine, workload: Workload) -> UnderWay | None:
-    body = _newest(engine, _release_key(workload))
+    body = engine.newest(_release_key(workload))
     return UnderWay.model_validate_json(body) if body else None
 
 
-def _newest(engine: Engine, key: str) -> bytes:
-    uri = engine.vault.uri(key)
-    return engine.get(engine.vault.find(uri)) if uri in engine.vault.list(key) else b""
-
-
-def _key(workload: Workload) -> str:
-    return f"workloads/{workload.cloud}-{workload.account}-{workload.id}.json"
+def _key(workload: Workload, kind: str = "") -> str:
+    return f"workloads/{workload.cloud}-{workload.account}-{workload.id}{kind}.json"
 
 
 def _release_key(workload: Workload) -> str:
-    return f"workloads/{workload.cloud}-{workload.account}-{workload.id}.release.json"
+    return _key(workload, ".release")

@@ -17,7 +17,7 @@ from firebreak import marker
 from firebreak.engine import Engine, folder
 from firebreak.errors import AbsentError, ContainmentError, UsageError
 from firebreak.guard import Candidate, refusals, undeclared
-from firebreak.marker import ACTIVE, Marker
+from firebreak.marker import Marker
 from firebreak.measure import Context, Measure, measures, now
 from firebreak.model import FrozenModel, Phase, Run, State, Stored, Target, Workload
 from firebreak.record import ContainmentInput, Plan, PlannedStep, RunRef
@@ -83,7 +83,7 @@ async def plan(engine: Engine, request: ContainmentInput) -> Plan:
     refused = (*taken, *survey.refusals, *(f"the responder lacks {each}" for each in survey.missing))
     if refused:
         return Plan(run=_unstored_ref(request), refusals=refused)
-    held = await engine.blocking(lambda: marker.read(engine, workload))
+    held = await engine.blocking(lambda: marker.holder(engine, workload))
     snapshots = await asyncio.gather(*(_snapshot(engine, context, c) for c in survey.candidates))
     unusable = tuple(problem for _, problem in snapshots if problem)
     if unusable:
@@ -94,10 +94,8 @@ async def plan(engine: Engine, request: ContainmentInput) -> Plan:
 
 def _taken(engine: Engine, run: Run) -> Iterator[str]:
     """Refuse the incident of another workload: the two would hide each other's package."""
-    key = f"{run.incident_id}/data/workload.json"
-    uri = engine.vault.uri(key)
-    if uri in engine.vault.list(key):
-        owner = json.loads(engine.get(engine.vault.find(uri)))
+    if body := engine.newest(f"{run.incident_id}/data/workload.json"):
+        owner = json.loads(body)
         mine = run.workload.model_dump(mode="json", include=set(_PLACE))
         if mine != {field: owner[field] for field in _PLACE}:
             yield f"{run.incident_id} is already the incident of {owner['id']}; choose another id"
@@ -268,9 +266,9 @@ async def _planned(
 
 def _carried(engine: Engine, step: PlannedStep, state: State, held: Marker | None) -> State:
     """The pre-state to restore: the earlier one where the workload is still contained from before."""
-    while held is not None and held.status in ACTIVE:
+    while held is not None:
         if step.key in held.states:
-            earlier = State.model_validate_json(engine.get(held.states[step.key]))
+            earlier = engine.state(held.states[step.key])
             return earlier.model_copy(update={"carried_from": earlier.carried_from or held.incident_id})
         held = held.before
     return state
@@ -282,7 +280,7 @@ def _notes(run: Run, survey: Survey, held: Marker | None) -> tuple[str, ...]:
         for kind, target, radius in survey.candidates
         if radius
     ]
-    if held is not None and held.status in ACTIVE:
+    if held is not None:
         notes.append(
             f"{run.workload.id} is still contained from {held.incident_id}: "
             "release will restore the state from before that incident"

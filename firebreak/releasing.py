@@ -29,8 +29,8 @@ from firebreak.statusdoc import status
 def open_record(engine: Engine, request: ReleaseInput) -> ContainmentRecord:
     """How the containment ended, with the steps that still are its own to undo."""
     record = ContainmentRecord.model_validate_json(engine.get(request.record))
-    held = marker.read(engine, engine.open(record.plan.run).workload)
-    if held is None or held.incident_id != request.incident_id or held.status not in marker.ACTIVE:
+    held = marker.holder(engine, engine.open(record.plan.run).workload)
+    if held is None or held.incident_id != request.incident_id:
         return record
     own = tuple(step for step in record.plan.steps if step.key in held.states)
     return record.model_copy(update={"plan": record.plan.model_copy(update={"steps": own})})

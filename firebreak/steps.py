@@ -128,7 +128,7 @@ async def revert(engine: Engine, ref: RunRef, step: PlannedStep, applied: StepOu
 def _undone(engine: Engine, measure: Measure[Any], step: PlannedStep, applied: StepOutcome) -> Finding:
     change = _recorded(engine, measure, applied)
     if change is None:
-        state = State.model_validate_json(engine.get(step.state))
+        state = engine.state(step.state)
         began = bool(applied.error)
         if not began or (measure.irreversible and _same(measure, state)):
             return _untouched(measure, state)
@@ -149,10 +149,8 @@ def _recorded(engine: Engine, measure: Measure[Any], applied: StepOutcome) -> Ch
     """The recorded change, also one whose step failed after it was recorded."""
     if applied.change is not None:
         return Change.model_validate_json(engine.get(applied.change))
-    uri = engine.vault.uri(f"{measure.context.folder}/change.json")
-    if uri not in engine.vault.list(f"{measure.context.folder}/change.json"):
-        return None
-    return Change.model_validate_json(engine.get(engine.vault.find(uri)))
+    body = engine.newest(f"{measure.context.folder}/change.json")
+    return Change.model_validate_json(body) if body else None
 
 
 def _untouched(measure: Measure[Any], state: State) -> Finding:
