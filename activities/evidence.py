@@ -10,13 +10,14 @@ from activities.errors import translated
 from activities.inputs import CustodyInput, CustodySegment, KeepInput, PackageInput
 from activities.liveness import heartbeating
 from firebreak import __version__, chronicle, exhibit0, marker, package, planning
+from firebreak.delivery import DeliveryInput
 from firebreak.engine import Engine
 from firebreak.errors import EvidenceError
 from firebreak.evidence import custody
 from firebreak.evidence.custody import Actor, CustodyEvent
 from firebreak.logs import bind_incident
 from firebreak.model import Stored
-from firebreak.record import DeliveryInput, Received, Sealed
+from firebreak.record import Received, Sealed
 
 
 class EvidenceActivities:

@@ -27,9 +27,7 @@ from firebreak.pollers import ACTIVITIES, POLLED_WITHIN, WORKFLOWS, listed, livi
 from firebreak.provider import Provider, provider
 from firebreak.settings import LinkSettings, Settings, load_settings
 from firebreak.start import cloud_queue
-
-CLOCKS_APART_SECONDS = 5.0
-"""More than clocks that are kept by NTP differ."""
+from workflows.oncall import SAME_TIME_SECONDS
 
 WEB_EXTRA = "firebreak[web]"
 """Holds what people and their rules are reached through; the worker of a cloud does without."""
@@ -227,12 +225,12 @@ async def _polled(client: Client, queue: str, kind: TaskQueueType.ValueType, rol
 async def _clock(client: Client, queue: str) -> tuple[str, None]:
     """Whether this clock agrees with the server's: triggers, evidence and signatures carry its time."""
     ahead = await clock_ahead(client, queue)
-    if abs(ahead) > CLOCKS_APART_SECONDS:
+    if abs(ahead) > SAME_TIME_SECONDS:
         raise FirebreakError(
             f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Temporal's",
             remedy="keep both by NTP",
         )
-    return "within 5 s of the Temporal server's", None
+    return f"within {SAME_TIME_SECONDS:.0f} s of the Temporal server's", None
 
 
 async def _canary(client: Client, queue: str) -> tuple[str, None]:

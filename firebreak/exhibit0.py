@@ -7,11 +7,12 @@ import hashlib
 import json
 import zlib
 
+from firebreak.delivery import DeliveryInput
 from firebreak.errors import EvidenceError
 from firebreak.evidence.layout import payload_key
 from firebreak.evidence.vault import Vault
 from firebreak.model import Stored
-from firebreak.record import DeliveryInput, Received
+from firebreak.record import Received
 
 MAX_BYTES = 1024 * 1024
 """No body that the webhook takes is larger (FIREBREAK_WEB__MAX_BODY_BYTES)."""

@@ -13,9 +13,10 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from firebreak import runs, start
+from firebreak.delivery import DeliveryInput, Settled
 from firebreak.errors import EvidenceError, FirebreakError
 from firebreak.model import FrozenModel, Mode, Workload
-from firebreak.record import ContainmentInput, DeliveryInput, Settled
+from firebreak.record import ContainmentInput
 from firebreak.settings import Settings
 from workflows.delivery import Delivery
 

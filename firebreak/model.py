@@ -70,6 +70,9 @@ class Verdict(StrEnum):
     RELEASED = "released"
 
 
+IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
 class FrozenModel(BaseModel):
     """An immutable value that refuses unknown fields."""
 
@@ -259,7 +262,7 @@ class Workload(FrozenModel):
 class Run(FrozenModel):
     """The facts of one containment that every measure may know."""
 
-    incident_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    incident_id: IncidentId
     mode: Mode
     workload: Workload
     triggered_at: AwareDatetime

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from firebreak.evidence.custody import Head
 from firebreak.model import (
@@ -16,6 +16,7 @@ from firebreak.model import (
     Consent,
     Finding,
     FrozenModel,
+    IncidentId,
     JsonObject,
     Mode,
     Phase,
@@ -24,8 +25,6 @@ from firebreak.model import (
     Verdict,
 )
 from firebreak.people import PersonName, Reason, same_person
-
-IncidentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 COMMENTED_ALERTS = 20
 """Of one run; a storm of alerts shall not become a storm of comments."""
@@ -335,44 +334,6 @@ class ContainmentInput(FrozenModel):
     """Queue of the cloud's activities."""
 
 
-class Settled(FrozenModel):
-    """What became of a delivery: the run that it started or joined."""
-
-    incident_id: str
-    workflow_id: str
-    run_id: str
-    joined: bool
-
-
-class DeliveryInput(FrozenModel):
-    """One delivery of an alert, exactly as it came: the one place where raw bytes are in a history."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-
-    reference: IncidentId
-    """The incident it starts, or the name under which people find it."""
-    source: str
-    finding: str = ""
-    caller: str
-    """Who was authenticated, by name of the key or subject; never a secret."""
-    received_at: AwareDatetime
-    headers: tuple[tuple[str, str], ...]
-    """As received, without secrets."""
-    body: bytes
-    """The raw bytes, compressed by gzip."""
-    sha256: str
-    """Of the raw bytes."""
-    size: int
-    containment: ContainmentInput | None = None
-    """What it starts; without it, people are told and decide."""
-    containment_id: str = ""
-    """Workflow id of the containment."""
-    page: str = ""
-    """What people are told where nothing is started."""
-    remember_seconds: Annotated[int, Field(ge=0)]
-    """How long the delivery is known again; after that, as long as the namespace keeps ended runs."""
-
-
 class ContainmentRecord(FrozenModel):
     """How a run ended, kept in the evidence store; what release starts from."""
 
@@ -416,11 +377,6 @@ class ReleaseInput(FrozenModel):
     task_queue: str
     alerts: tuple[AlertRef, ...] = ()
     """What asked for the containment; requests of 0.1 do not carry it."""
-
-
-def seconds_between(start: datetime, end: datetime) -> float:
-    """Seconds with millisecond precision, as the public documents print them."""
-    return round((end - start).total_seconds(), 3)
 
 
 def answered_once(decisions: Iterable[Decision], by: str, question: datetime) -> bool:

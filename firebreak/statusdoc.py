@@ -15,7 +15,6 @@ from firebreak.record import (
     RunFacts,
     RunStatus,
     StepOutcome,
-    seconds_between,
 )
 
 FINAL = (Verdict.CONTAINED, Verdict.PARTIALLY_CONTAINED, Verdict.REFUSED, Verdict.REJECTED, Verdict.RELEASED)
@@ -29,7 +28,7 @@ def status(
 ) -> RunStatus:
     """The document at a moment; ``outcomes`` is keyed by the planned step."""
     end = facts.contained_at or facts.ended_at or now
-    elapsed = seconds_between(facts.triggered_at, end)
+    elapsed = _seconds_between(facts.triggered_at, end)
     return RunStatus(
         incident_id=facts.incident_id,
         workflow_id=facts.workflow_id,
@@ -75,6 +74,11 @@ def phase_verdict(outcomes: Iterable[StepOutcome]) -> Verdict:
     return Verdict.UNPROVEN
 
 
+def _seconds_between(start: datetime, end: datetime) -> float:
+    """Seconds with millisecond precision, as the public documents print them."""
+    return round((end - start).total_seconds(), 3)
+
+
 def _phase(
     phase: Phase, facts: PhaseFacts, plan: Plan | None, outcomes: Mapping[str, StepOutcome], now: datetime
 ) -> PhaseStatus:
@@ -87,7 +91,7 @@ def _phase(
         verdict=facts.verdict,
         started_at=facts.started_at,
         verified_at=facts.verified_at,
-        elapsed_seconds=seconds_between(facts.started_at, ran_until)
+        elapsed_seconds=_seconds_between(facts.started_at, ran_until)
         if facts.started_at and ran_until
         else None,
         budget_seconds=budgets.of(phase).total_seconds(),

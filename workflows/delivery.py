@@ -14,7 +14,8 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.inputs import Page
     from firebreak.connect import search_attributes
-    from firebreak.record import ContainmentInput, DeliveryInput, Settled
+    from firebreak.delivery import DeliveryInput, Settled
+    from firebreak.record import ContainmentInput
 
 from workflows.paging import tell
 

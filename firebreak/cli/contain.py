@@ -21,10 +21,10 @@ from firebreak.cli.session import Session, checked, connected, exit_code, patien
 from firebreak.connect import INCIDENT, MODE, WORKLOAD
 from firebreak.errors import UsageError
 from firebreak.measure import now
-from firebreak.model import JsonObject, Mode, Workload
+from firebreak.model import IncidentId, JsonObject, Mode, Workload
 from firebreak.people import PersonName, Reason
 from firebreak.planning import Preview, PreviewStep
-from firebreak.record import IncidentId, RunStatus, Trigger
+from firebreak.record import RunStatus, Trigger
 from firebreak.start import Started
 
 

@@ -11,8 +11,9 @@ from firebreak import runs, start
 from firebreak.cli.contain import acknowledge, follow
 from firebreak.cli.output import emit, json_option
 from firebreak.cli.session import checked, connected
+from firebreak.model import IncidentId
 from firebreak.people import PersonName, Reason
-from firebreak.record import Decision, IncidentId
+from firebreak.record import Decision
 
 Kind = Literal["approve", "reject", "retry", "proceed", "stop"]
 

@@ -6,38 +6,26 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firebreak import capture, chronicle, exhibit0, steps
+from firebreak.delivery import DeliveryInput
 from firebreak.engine import Engine
 from firebreak.evidence import custody
 from firebreak.evidence.layout import CUSTODY, EXHIBITS
 from firebreak.measure import Progress, now
 from firebreak.model import Exhibit, JsonObject, Phase, Stored, Verdict
 from firebreak.record import (
-    DeliveryInput,
     Observations,
     PlannedStep,
     Received,
     StepOutcome,
     Unfinished,
 )
-from tests.firebreak.imaginary import World, engine_of, imaginary_cloud, settings_for
+from tests.firebreak.imaginary import World
 from tests.firebreak.story import Story, soon, story_of
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with imaginary_cloud(tmp_path, monkeypatch) as running:
-        yield running
-
-
-@pytest.fixture
-def engine(world: World) -> Engine:
-    return engine_of(settings_for(world.root))
 
 
 @pytest.mark.parametrize("document", ["findings_stored", "change"])

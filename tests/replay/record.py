@@ -22,10 +22,11 @@ from temporalio.client import Client
 from firebreak import __version__, intake, runs, start
 from firebreak.codec import data_converter
 from firebreak.connect import ensure_search_attributes
+from firebreak.delivery import DeliveryInput
 from firebreak.devserver import dev_server
 from firebreak.errors import EvidenceError
 from firebreak.model import Consent, Workload
-from firebreak.record import Decision, DeliveryInput
+from firebreak.record import Decision
 from firebreak.settings import Settings
 from tests.workflows.script import Act, Script, act
 from tests.workflows.stage import Played, Stage, stage_on, until, workload_named

@@ -10,10 +10,11 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from firebreak import intake, runs, start
+from firebreak.delivery import DeliveryInput
 from firebreak.errors import FirebreakError
 from firebreak.exhibit0 import packed
 from firebreak.model import Consent, Mode, Verdict, Workload
-from firebreak.record import ContainmentInput, DeliveryInput, Ended, Received
+from firebreak.record import ContainmentInput, Ended, Received
 from tests.workflows.script import Script, standard
 from tests.workflows.stage import Stage, until, workload_named
 

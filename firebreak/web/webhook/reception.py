@@ -13,9 +13,10 @@ import structlog
 from temporalio.service import RPCError
 
 from firebreak import intake, start
+from firebreak.delivery import DeliveryInput
 from firebreak.errors import FirebreakError
 from firebreak.model import FrozenModel, JsonObject, Workload
-from firebreak.record import ContainmentInput, DeliveryInput, Trigger
+from firebreak.record import ContainmentInput, Trigger
 from firebreak.web.services import Services
 from firebreak.web.webhook.alert import Alert, MalformedError
 from firebreak.web.webhook.authenticate import authenticator
