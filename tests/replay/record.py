@@ -100,7 +100,7 @@ async def refused(stage: Stage) -> tuple[str, str]:
 
 async def released(stage: Stage) -> tuple[str, str]:
     """A contained workload is given back."""
-    return await _released(await _contained(stage, Script(four())))
+    return await _released(await stage.contained(Script(four())))
 
 
 async def release_rejected(stage: Stage) -> tuple[str, str]:
@@ -110,7 +110,7 @@ async def release_rejected(stage: Stage) -> tuple[str, str]:
 
 async def release_refused(stage: Stage) -> tuple[str, str]:
     """A release of what is not what was frozen."""
-    return await _released(await _contained(stage, Script(four(), release_refusals=("altered",))))
+    return await _released(await stage.contained(Script(four(), release_refusals=("altered",))))
 
 
 async def released_later(stage: Stage) -> tuple[str, str]:
@@ -279,16 +279,9 @@ async def _end(run: Played) -> tuple[str, str]:
     return run.handle.id, ""
 
 
-async def _contained(stage: Stage, script: Script) -> Played:
-    run = await stage.play(script)
-    await run.ended()
-    await until(lambda: _listed(run), bool)
-    return run
-
-
 async def _decided_release(stage: Stage, decision: Decision) -> tuple[str, str]:
-    run = await _contained(stage, Script(four()))
-    started = await start.release(stage.client, stage.settings, run.incident_id, by="casey", reason="rebuilt")
+    run = await stage.contained(Script(four()))
+    started = await run.release(approved_by="")
     handle = stage.client.get_workflow_handle(started.workflow_id)
     await until(lambda: runs.status(handle), lambda document: document.awaiting is not None)
     await runs.decide(stage.client, run.incident_id, decision)
@@ -297,11 +290,8 @@ async def _decided_release(stage: Stage, decision: Decision) -> tuple[str, str]:
 
 
 async def _released(run: Played) -> tuple[str, str]:
-    stage = run.stage
-    started = await start.release(
-        stage.client, stage.settings, run.incident_id, by="casey", approved_by="sam", reason="rebuilt"
-    )
-    await stage.client.get_workflow_handle(started.workflow_id).result()
+    started = await run.release()
+    await run.stage.client.get_workflow_handle(started.workflow_id).result()
     return started.workflow_id, started.run_id
 
 
@@ -317,11 +307,6 @@ async def _delivered(stage: Stage, workload: Workload | None) -> tuple[str, Deli
     delivery = await delivery_of(stage, name, workload)
     await stage.client.start_workflow("delivery", delivery, id=name, task_queue=stage.settings.task_queue)
     return name, delivery
-
-
-async def _listed(run: Played) -> bool:
-    query = f"WorkflowId = '{run.handle.id}' AND ExecutionStatus = 'Completed'"
-    return [each async for each in run.stage.client.list_workflows(query)] != []
 
 
 def main() -> None:

@@ -73,6 +73,13 @@ class Stage:
         )
         return Played(self, workload, incident_id, handle, recording)
 
+    async def contained(self, script: Script) -> Played:
+        """A containment at its end, ready to be released."""
+        run = await self.play(script)
+        await run.ended()
+        await run.listed(ended=True)
+        return run
+
     async def trigger(self, **fields: Any) -> Trigger:
         """An alert that came in now."""
         usual = {
@@ -123,6 +130,24 @@ class Played:
         """The document after the end; time is skipped where the server can."""
         await self.handle.result()
         return await self.until(lambda _: True)
+
+    async def listed(self, *, ended: bool = False) -> None:
+        """Wait until visibility knows the run, or its end; it lags behind by a moment."""
+        query = f"WorkflowId = '{self.handle.id}'"
+        if ended:
+            query += " AND ExecutionStatus = 'Completed'"
+
+        async def found() -> bool:
+            return [each async for each in self.stage.client.list_workflows(query)] != []
+
+        await until(found, bool)
+
+    async def release(self, *, by: str = "casey", approved_by: str = "sam") -> start.Started:
+        """Start the release; without an approver it waits for one."""
+        stage = self.stage
+        return await start.release(
+            stage.client, stage.settings, self.incident_id, by=by, approved_by=approved_by, reason="rebuilt"
+        )
 
 
 async def until(ask: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:

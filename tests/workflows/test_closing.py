@@ -38,17 +38,10 @@ async def paged(run: Played, text: str) -> None:
     await until(messages, lambda told: any(text in each for each in told))
 
 
-async def listed(run: Played) -> bool:
-    query = f"WorkflowId = '{run.handle.id}'"
-    return [each async for each in run.stage.client.list_workflows(query)] != []
-
-
 async def refusal(run: Played) -> str:
-    await until(lambda: listed(run), bool)
+    await run.listed()
     with pytest.raises(GuardError) as refused:
-        await start.release(
-            run.stage.client, run.stage.settings, run.incident_id, by="casey", approved_by="sam", reason="x"
-        )
+        await run.release()
     return f"{refused.value.message}; {refused.value.remedy}"
 
 
@@ -119,7 +112,7 @@ async def test_a_terminated_run_has_no_clock_and_no_question_any_more(stage: Sta
     assert document.verdict is Verdict.PARTIALLY_CONTAINED
     at = await stage.now()
     assert Clock.read(document, at) == Clock.read(document, at + timedelta(hours=1))
-    await until(lambda: listed(run), bool)
+    await run.listed()
     code, said = await asked_of(run, "status", run.incident_id)
     assert (code, " left " in said) == (3, False)
     assert "it was terminated" in said

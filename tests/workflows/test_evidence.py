@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from firebreak import runs, start
+from firebreak import runs
 from firebreak.errors import EvidenceError, GuardError, TransientCloudError
 from firebreak.evidence import custody
 from firebreak.model import Consent, Verdict
 from firebreak.record import Decision
 from tests.workflows.script import Script, act, standard
-from tests.workflows.stage import Played, Stage, until
+from tests.workflows.stage import Stage
 from workflows.alerts import KEPT_ALERTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,9 +41,9 @@ async def test_a_package_that_cannot_be_sealed_is_never_contained(stage: Stage) 
     assert document.warnings == (UNSEALED,)
     assert (await run.handle.result()).sealed is None
     assert "breach" in [page.kind for page in run.recording.pages]
-    await until(lambda: _known(stage, run.incident_id), bool)
+    await run.listed()
     with pytest.raises(GuardError, match="never sealed") as unreleasable:
-        await released(run)
+        await run.release()
     assert "contain the workload again" in unreleasable.value.remedy
 
 
@@ -59,8 +59,8 @@ async def test_a_package_that_is_sealed_again_is_contained_from_then_on_and_rele
     assert document.evidence is not None
     assert custody.check(run.recording.lines, run.incident_id, run.recording.head) == []
     assert any("retry: looked into it" in line for line in run.recording.lines)
-    await until(lambda: _known(stage, run.incident_id), bool)
-    assert (await released(run)).incident_id == run.incident_id
+    await run.listed()
+    assert (await run.release()).incident_id == run.incident_id
 
 
 async def test_time_that_runs_out_before_a_failing_seal_is_a_breach(skipping: Stage) -> None:
@@ -76,12 +76,6 @@ async def test_time_that_runs_out_before_a_failing_seal_is_a_breach(skipping: St
     document = await run.until(lambda d: d.finished)
     assert (document.verdict, document.within_target) == (Verdict.CONTAINED, False)
     assert "not contained within 15 minutes; the run goes on" in document.warnings
-
-
-async def released(run: Played) -> start.Started:
-    return await start.release(
-        run.stage.client, run.stage.settings, run.incident_id, by="casey", approved_by="sam", reason="rebuilt"
-    )
 
 
 async def test_a_busy_store_delays_the_package_only(stage: Stage) -> None:
@@ -151,7 +145,7 @@ async def test_a_retry_goes_on_from_what_was_observed_before(stage: Stage) -> No
 async def test_a_refused_decision_stays_on_the_run(stage: Stage) -> None:
     run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
     await run.asked()
-    await until(lambda: _known(stage, run.incident_id), bool)
+    await run.listed()
     own = Decision(kind="approve", by="riley", reason="hurry")
     with pytest.raises(GuardError, match="cannot approve"):
         await runs.decide(stage.client, run.incident_id, own)
@@ -178,8 +172,3 @@ async def test_alerts_on_a_running_workload_join_its_run_and_a_storm_stays_small
     assert len(run.recording.packages[0].model_dump_json()) < 256 * 1024
     told = [entry for entry in map(json.loads, run.recording.lines) if entry["action"] == "triggered"]
     assert len(told) == KEPT_ALERTS
-
-
-async def _known(stage: Stage, incident_id: str) -> bool:
-    found = await runs.newest(stage.client, limit=100)
-    return any(incident_id in str(each.typed_search_attributes) for each in found)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from firebreak import runs, start
+from firebreak import runs
 from firebreak.cli.session import exit_code
 from firebreak.errors import EvidenceError, GuardError, PermanentCloudError
 from firebreak.model import Consent, Phase, Verdict
@@ -18,28 +18,8 @@ from tests.workflows.stage import Played, Stage, until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def contained(stage: Stage, script: Script) -> Played:
-    run = await stage.play(script)
-    await run.ended()
-    await until(lambda: found(run), bool)
-    return run
-
-
-async def found(run: Played) -> bool:
-    """Whether visibility knows the run; it lags behind by a moment."""
-    query = f"WorkflowId = '{run.handle.id}' AND ExecutionStatus = 'Completed'"
-    return [each async for each in run.stage.client.list_workflows(query)] != []
-
-
-async def released(run: Played, *, by: str = "casey", approved_by: str = "sam") -> RunStatus:
-    started = await start.release(
-        run.stage.client,
-        run.stage.settings,
-        run.incident_id,
-        by=by,
-        approved_by=approved_by,
-        reason="rebuilt",
-    )
+async def released(run: Played, **people: str) -> RunStatus:
+    started = await run.release(**people)
     handle = run.stage.client.get_workflow_handle(started.workflow_id)
     await handle.result()
     return await runs.status(handle)
@@ -47,7 +27,7 @@ async def released(run: Played, *, by: str = "casey", approved_by: str = "sam") 
 
 async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> None:
     last = Act("aws.revoke-sessions", Phase.IDENTITY_REVOKE, last_in_release=True, reverts=("kept",))
-    run = await contained(stage, Script(standard(last)))
+    run = await stage.contained(Script(standard(last)))
     document = await released(run)
     assert document.verdict is Verdict.RELEASED
     phases = [event.phase for event in run.recording.events if event.what == "revert"]
@@ -63,7 +43,7 @@ async def test_release_reverts_phase_by_phase_in_reverse_order(stage: Stage) -> 
 
 async def test_the_last_step_of_a_phase_is_reverted_first(stage: Stage) -> None:
     lock = Act("aws.lock-last", Phase.ARTIFACT_FREEZE, last_in_phase=True)
-    run = await contained(stage, Script(standard(lock)))
+    run = await stage.contained(Script(standard(lock)))
     assert (await released(run)).verdict is Verdict.RELEASED
     reverted = run.recording.index("revert", "ended", "aws.lock-last")
     for other in ("aws.lock-objects", "aws.stop-pipeline-promotion"):
@@ -72,14 +52,14 @@ async def test_the_last_step_of_a_phase_is_reverted_first(stage: Stage) -> None:
 
 @pytest.mark.parametrize("second", ["casey", " Casey"])
 async def test_one_person_cannot_release_alone(stage: Stage, second: str) -> None:
-    run = await contained(stage, Script(standard()))
+    run = await stage.contained(Script(standard()))
     with pytest.raises(GuardError, match="alone"):
         await released(run, approved_by=second)
     assert run.recording.count("revert") == 0
 
 
 async def test_a_refused_release_reverts_nothing(stage: Stage) -> None:
-    run = await contained(stage, Script(standard(), release_refusals=("model.bin is not what was frozen",)))
+    run = await stage.contained(Script(standard(), release_refusals=("model.bin is not what was frozen",)))
     document = await released(run)
     assert document.verdict is Verdict.REFUSED
     assert document.refusals == ("model.bin is not what was frozen",)
@@ -94,7 +74,7 @@ async def test_a_revert_that_fails_leaves_the_release_unproven_and_it_can_be_rep
     stage: Stage, play: str
 ) -> None:
     part = Act("aws.detach-public-ip", Phase.NETWORK_ISOLATE, reverts=(play,))  # type: ignore[arg-type]
-    run = await contained(stage, Script(standard(part)))
+    run = await stage.contained(Script(standard(part)))
     document = await released(run)
     assert document.verdict is Verdict.UNPROVEN
     assert [phase.verdict for phase in document.phases].count(Verdict.RELEASED) == 3
@@ -104,7 +84,7 @@ async def test_a_revert_that_fails_leaves_the_release_unproven_and_it_can_be_rep
 
 
 async def test_a_release_without_sealed_evidence_is_unproven(stage: Stage) -> None:
-    run = await contained(stage, Script(standard()))
+    run = await stage.contained(Script(standard()))
     run.recording.script.package_errors = (EvidenceError,)
     document = await released(run)
     assert document.verdict is Verdict.UNPROVEN
@@ -113,7 +93,7 @@ async def test_a_release_without_sealed_evidence_is_unproven(stage: Stage) -> No
 
 
 async def test_a_release_that_cannot_be_planned_is_unproven_not_refused(stage: Stage) -> None:
-    run = await contained(stage, Script(standard(), release_plan_errors=(PermanentCloudError,)))
+    run = await stage.contained(Script(standard(), release_plan_errors=(PermanentCloudError,)))
     document = await released(run)
     assert document.verdict is Verdict.UNPROVEN
     assert exit_code(document) == 3
@@ -121,7 +101,7 @@ async def test_a_release_that_cannot_be_planned_is_unproven_not_refused(stage: S
 
 
 async def test_a_refusal_that_cannot_be_sealed_stays_a_refusal(stage: Stage) -> None:
-    run = await contained(stage, Script(standard(), release_refusals=("model.bin is not what was frozen",)))
+    run = await stage.contained(Script(standard(), release_refusals=("model.bin is not what was frozen",)))
     run.recording.script.package_errors = (EvidenceError,)
     document = await released(run)
     assert document.verdict is Verdict.REFUSED
@@ -131,7 +111,7 @@ async def test_a_refusal_that_cannot_be_sealed_stays_a_refusal(stage: Stage) -> 
 async def test_a_run_that_still_goes_on_cannot_be_released(stage: Stage) -> None:
     run = await stage.play(Script(standard(), consent=Consent(mode="approval")))
     await run.asked()
-    await until(lambda: listed(run), bool)
+    await run.listed()
     with pytest.raises(GuardError, match="still running"):
         await released(run)
     await run.decide("reject")
@@ -139,20 +119,13 @@ async def test_a_run_that_still_goes_on_cannot_be_released(stage: Stage) -> None
 
 
 async def test_a_refused_run_has_nothing_to_release(stage: Stage) -> None:
-    run = await contained(stage, Script(standard(), refusals=("protected",)))
+    run = await stage.contained(Script(standard(), refusals=("protected",)))
     with pytest.raises(GuardError, match="nothing to release"):
         await released(run)
 
 
-async def listed(run: Played) -> bool:
-    query = f"WorkflowId = '{run.handle.id}'"
-    return [each async for each in run.stage.client.list_workflows(query)] != []
-
-
 async def asked_for(run: Played) -> WorkflowHandle[Any, Any]:
-    started = await start.release(
-        run.stage.client, run.stage.settings, run.incident_id, by="casey", reason="rebuilt"
-    )
+    started = await run.release(approved_by="")
     handle = run.stage.client.get_workflow_handle(started.workflow_id)
     await until(lambda: runs.status(handle), lambda document: document.awaiting is not None)
     return handle
@@ -164,7 +137,7 @@ async def decided(run: Played, kind: str, by: str) -> Decision:
 
 
 async def test_a_release_without_an_approver_waits_for_another_person(stage: Stage) -> None:
-    run = await contained(stage, Script(standard()))
+    run = await stage.contained(Script(standard()))
     handle = await asked_for(run)
     assert run.recording.count("revert") == 0
     with pytest.raises(GuardError, match="cannot approve it"):
@@ -179,7 +152,7 @@ async def test_a_release_without_an_approver_waits_for_another_person(stage: Sta
 
 
 async def test_a_second_release_is_not_started_beside_one_that_waits(stage: Stage) -> None:
-    run = await contained(stage, Script(standard()))
+    run = await stage.contained(Script(standard()))
     handle = await asked_for(run)
     with pytest.raises(GuardError, match="asked for by casey waits for approval") as refused:
         await released(run, by="ben", approved_by="sam")
@@ -193,7 +166,7 @@ async def test_a_second_release_is_not_started_beside_one_that_waits(stage: Stag
 
 
 async def test_a_release_that_is_rejected_reverts_nothing(stage: Stage) -> None:
-    run = await contained(stage, Script(standard()))
+    run = await stage.contained(Script(standard()))
     handle = await asked_for(run)
     await decided(run, "reject", by="sam")
     await handle.result()
