@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import structlog
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from firebreak.errors import FirebreakError
@@ -55,12 +55,7 @@ async def watch(client: Client, task_queue: str, metrics: str, stop: asyncio.Eve
 async def canary(client: Client, task_queue: str) -> bool:
     """Whether a workflow of the queue runs to its end in time."""
     try:
-        await client.execute_workflow(
-            Canary.run,
-            id=f"canary-{uuid.uuid4().hex}",
-            task_queue=task_queue,
-            execution_timeout=CANARY_TIMEOUT,
-        )
+        await (await _begun(client, task_queue)).result()
     except (WorkflowFailureError, RPCError):  # timed out, or the server is away: not alive
         return False
     return True
@@ -72,12 +67,7 @@ async def clock_ahead(client: Client, task_queue: str) -> float:
     The server stamps the start of a workflow; what the call itself took does not count. No worker is needed.
     """
     before = now()
-    handle = await client.start_workflow(
-        Canary.run,
-        id=f"canary-{uuid.uuid4().hex}",
-        task_queue=task_queue,
-        execution_timeout=CANARY_TIMEOUT,
-    )
+    handle = await _begun(client, task_queue)
     after = now()
     stamped = (await handle.describe()).start_time
     return max((before - stamped).total_seconds(), 0.0) - max((stamped - after).total_seconds(), 0.0)
@@ -91,6 +81,15 @@ def workflow_pollers(metrics: str) -> int:
     except OSError as error:  # counted as a strike like any other sign of trouble
         log.warning("worker.metrics_unreadable", metrics=metrics, error=str(error))
         return 0
+
+
+async def _begun(client: Client, task_queue: str) -> WorkflowHandle[Canary, str]:
+    return await client.start_workflow(
+        Canary.run,
+        id=f"canary-{uuid.uuid4().hex}",
+        task_queue=task_queue,
+        execution_timeout=CANARY_TIMEOUT,
+    )
 
 
 def _pollers(text: str) -> Iterator[int]:

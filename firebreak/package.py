@@ -52,16 +52,16 @@ def outcomes(engine: Engine, stored: Sequence[Stored]) -> list[StepOutcome]:
 
 def documents(plan: Plan, done: Iterable[StepOutcome]) -> Iterator[Exhibit]:
     """The run's own documents: trigger, workload, plan, pre-states, changes, findings, each at its time."""
-    planned_at = plan.planned_at or plan.run.triggered_at
+    incident, planned_at = plan.run.incident_id, plan.planned_at or plan.run.triggered_at
     for stored in plan.stored:
-        yield _document(stored, "run document", plan.run, planned_at)
+        yield own_exhibit(stored, "run document", incident, planned_at)
     for step in plan.steps:
-        yield _document(step.state, "pre-state", plan.run, step.taken_at or planned_at)
+        yield own_exhibit(step.state, "pre-state", incident, step.taken_at or planned_at)
     for outcome in done:
         if outcome.findings_stored is not None:
-            yield _document(outcome.findings_stored, "findings", plan.run, outcome.findings[-1].observed_at)
+            yield own_exhibit(outcome.findings_stored, "findings", incident, outcome.findings[-1].observed_at)
         if outcome.change is not None:
-            yield _document(outcome.change, "change", plan.run, outcome.applied_at or planned_at)
+            yield own_exhibit(outcome.change, "change", incident, outcome.applied_at or planned_at)
 
 
 def seal(
@@ -81,7 +81,7 @@ def seal(
         *_stored_so_far(engine, gathered.unfinished),
     ]
     lines = [line for part in engine.get_all(list(gathered.segments)) for line in part.decode().splitlines()]
-    received = list(_received(facts, plan.run, gathered.alerts))
+    received = list(_received(facts, plan.run.incident_id, gathered.alerts))
     events = [*_raw_alerts(received, actor), *_collected(acquired, actor)]
     last, _ = custody.extend(_head(lines, plan.run), events)
     items = [
@@ -129,11 +129,12 @@ def predicate(run: RunRef, document: RunStatus) -> JsonObject:
     }
 
 
-def _document(stored: Stored, kind: str, run: RunRef, collected_at: datetime) -> Exhibit:
+def own_exhibit(stored: Stored, kind: str, source: str, collected_at: datetime) -> Exhibit:
+    """A document of our own as an exhibit."""
     return Exhibit(
         evidence_id=evidence_id(stored),
         kind=kind,
-        source=run.incident_id,
+        source=source,
         acquired_by="firebreak",
         collected_at=collected_at,
         stored=stored,
@@ -183,14 +184,17 @@ def _stored_so_far(
 
 
 def _received(
-    facts: RunFacts, run: RunRef, alerts: Sequence[Stored]
+    facts: RunFacts, incident_id: str, alerts: Sequence[Stored]
 ) -> Iterator[tuple[int, tuple[Exhibit, ...]]]:
     """The raw alerts that were stored, by their number in the run, each at the time it came."""
     stored = {evidence_id(each): each for each in alerts}
     for number, alert in enumerate(facts.alerts, start=1):
         kept = [stored[name] for name in exhibit0.names(number) if name in stored]
         if kept:
-            yield number, tuple(_document(each, "raw alert", run, alert.received_at) for each in kept)
+            yield (
+                number,
+                tuple(own_exhibit(each, "raw alert", incident_id, alert.received_at) for each in kept),
+            )
 
 
 def _raw_alerts(received: Iterable[tuple[int, tuple[Exhibit, ...]]], actor: Actor) -> Iterator[CustodyEvent]:

@@ -11,8 +11,8 @@ from firebreak.engine import Engine
 from firebreak.errors import GuardError
 from firebreak.evidence import bag, custody
 from firebreak.evidence.custody import Action, Actor, CustodyEvent, Head
-from firebreak.model import Change, Exhibit, Finding, Phase, Stored, Verdict
-from firebreak.package import predicate, write_record
+from firebreak.model import Change, Finding, Phase, Stored, Verdict
+from firebreak.package import own_exhibit, predicate, write_record
 from firebreak.people import same_person
 from firebreak.record import (
     ContainmentRecord,
@@ -106,7 +106,7 @@ def seal(
         bag.Contents(
             incident_id=name,
             mode=request.mode,
-            exhibits=[_exhibit(name, each, ended_at) for each in documents],
+            exhibits=[own_exhibit(each, "release document", name, ended_at) for each in documents],
             custody_lines=lines,
             predicate=predicate(record.plan.run, document),
             sealed_at=ended_at,
@@ -179,15 +179,4 @@ def _ended(facts: RunFacts, documents: tuple[Stored, ...], actor: Actor, ended_a
         evidence_ids=tuple(evidence_id(each) for each in documents),
         sha256=tuple(each.sha256 for each in documents),
         summary="; ".join((f"release {facts.verdict}", *facts.refusals)),
-    )
-
-
-def _exhibit(name: str, stored: Stored, ended_at: datetime) -> Exhibit:
-    return Exhibit(
-        evidence_id=evidence_id(stored),
-        kind="release document",
-        source=name,
-        acquired_by="firebreak",
-        collected_at=ended_at,
-        stored=stored,
     )
