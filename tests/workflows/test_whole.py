@@ -69,6 +69,11 @@ class Desk:
         await (await runs.containment(self.client, incident_id)).result()
         return await self.status(incident_id)
 
+    async def contained(self, incident_id: str) -> RunStatus:
+        """A containment, to its end."""
+        await self.contain(incident_id)
+        return await self.ended(incident_id)
+
     async def release(self, incident_id: str, **people: Any) -> RunStatus:
         who = {"by": "casey", "approved_by": "sam", "reason": "rebuilt"} | people
         started = await start.release(self.client, self.settings, incident_id, **who)
@@ -93,7 +98,7 @@ class Desk:
 
     def problems(self, document: RunStatus) -> list[str]:
         """What offline verification finds wrong with the package."""
-        keys = load_public_keys([self.world.key.with_name("signing.pem.pub")], Mode.LIVE)
+        keys = load_public_keys([self.world.public_key], Mode.LIVE)
         return [str(problem) for problem in verify(self.package(document), keys).problems]
 
     def custody(self, document: RunStatus) -> list[CustodyEntry]:
@@ -129,8 +134,7 @@ async def desk_of(server: DevServer, world: World, name: str, **fields: Any) -> 
 
 async def test_contained_packaged_verified_and_released(server: DevServer, world: World) -> None:
     async with desk_of(server, world, "contained") as desk:
-        await desk.contain("INC-WHOLE-1")
-        document = await desk.ended("INC-WHOLE-1")
+        document = await desk.contained("INC-WHOLE-1")
         assert document.verdict is Verdict.CONTAINED, document
         assert not any(world.open.values())
         assert desk.problems(document) == []
@@ -154,8 +158,7 @@ async def test_a_workload_that_is_contained_again_during_its_release_stays_conta
     server: DevServer, world: World
 ) -> None:
     async with desk_of(server, world, "again") as desk:
-        await desk.contain("INC-AGAIN-1")
-        await desk.ended("INC-AGAIN-1")
+        await desk.contained("INC-AGAIN-1")
         world.holds["gateway"] = met = Barrier(2, timeout=60)
         release = asyncio.create_task(desk.release("INC-AGAIN-1"))
         await until(lambda: desk.asked(lambda: met.n_waiting), bool)
@@ -179,8 +182,7 @@ async def test_an_artifact_that_was_altered_meanwhile_is_not_released(
     server: DevServer, world: World
 ) -> None:
     async with desk_of(server, world, "altered") as desk:
-        await desk.contain("INC-WHOLE-2")
-        await desk.ended("INC-WHOLE-2")
+        await desk.contained("INC-WHOLE-2")
         world.open["model"] = True
         back = await desk.release("INC-WHOLE-2")
         assert back.refusals == ("model is not what was frozen: hash",)
@@ -222,8 +224,7 @@ async def test_a_rejected_run_leaves_a_verifiable_package_and_no_change(
 async def test_the_longest_incident_id_is_contained_and_released(server: DevServer, world: World) -> None:
     longest = f"INC-{'9' * 60}"
     async with desk_of(server, world, "longest") as desk:
-        await desk.contain(longest)
-        document = await desk.ended(longest)
+        document = await desk.contained(longest)
         assert document.verdict is Verdict.CONTAINED
         back = await desk.release(longest)
         assert (back.verdict, back.warnings) == (Verdict.RELEASED, ())
@@ -234,8 +235,7 @@ async def test_a_release_that_is_rejected_and_one_approved_later_say_who_decided
     server: DevServer, world: World
 ) -> None:
     async with desk_of(server, world, "decided") as desk:
-        await desk.contain("INC-WHOLE-5")
-        await desk.ended("INC-WHOLE-5")
+        await desk.contained("INC-WHOLE-5")
         asked = await desk.asked_for("INC-WHOLE-5")
         no = await desk.decided("INC-WHOLE-5", asked, kind="reject", by="sam", reason="not yet")
         assert (no.verdict, world.open["gateway"]) == (Verdict.REJECTED, False)
