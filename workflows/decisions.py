@@ -49,6 +49,10 @@ class Decisions:
         """Whether a person ended the run: what comes now came too late for it."""
         return self.stop_requested or self._rejected()
 
+    def approvers(self) -> list[str]:
+        """Who agreed, each once: nobody is let through twice."""
+        return [made.by for made in self.facts.decisions if made.kind == "approve" and not made.refused]
+
     def record(self, decision: Decision) -> Decision:
         """Keep a decision, accepted or not, with the run's own time."""
         phase = self.facts.awaiting.phase if self.facts.awaiting else None
@@ -61,7 +65,7 @@ class Decisions:
         self.check_awaited("approval", decision)
         if same_person(decision.by, self.trigger.requested_by):
             raise refused(f"{decision.by} asked for this containment and cannot approve it")
-        if any(same_person(decision.by, name) for name in self._approvers()):
+        if any(same_person(decision.by, name) for name in self.approvers()):
             raise refused(f"{decision.by} has already approved; another person has to")
 
     def check_awaited(self, kind: str, decision: Decision) -> None:
@@ -100,7 +104,7 @@ class Decisions:
         self._await("approval", None, f"approval by {people} before anything is changed", until)
         try:
             await workflow.wait_condition(
-                lambda: self.closing or cleared() or len(self._approvers()) >= consent.approvers,
+                lambda: self.closing or cleared() or len(self.approvers()) >= consent.approvers,
                 timeout=consent.timeout_seconds,
             )
         except TimeoutError:
@@ -149,9 +153,6 @@ class Decisions:
             asked_at=awaiting.since,
             until=awaiting.until,
         )
-
-    def _approvers(self) -> set[str]:
-        return {d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused}
 
     def _rejected(self) -> bool:
         return any(d.kind == "reject" and not d.refused for d in self.facts.decisions)

@@ -90,8 +90,7 @@ class Release(Approvable):
             return True
         if not await self.decisions.approval(CONSENT, lambda: False):
             return False
-        approver = next(d.by for d in self.facts.decisions if d.kind == "approve" and not d.refused)
-        self.request = self.request.model_copy(update={"approved_by": approver})
+        self.request = self.request.model_copy(update={"approved_by": self.decisions.approvers()[0]})
         return True
 
     async def _release(self) -> Ended:
