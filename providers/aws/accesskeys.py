@@ -118,13 +118,13 @@ class DisableAccessKeys(AwsMeasure, cloud=Cloud.AWS, phase=Phase.IDENTITY_REVOKE
         }
 
     def _has_password(self, target: Target) -> bool:
-        try:
-            self.iam.get_login_profile(UserName=principals.name_of(target))
-        except ClientError as error:
-            if error_code(error) == "NoSuchEntity":
+        with translated(target.ref):
+            try:
+                self.iam.get_login_profile(UserName=principals.name_of(target))
+            except ClientError as error:
+                if error_code(error) != "NoSuchEntity":
+                    raise
                 return False
-            with translated(target.ref):
-                raise
         return True
 
     def _switch_keys(self, target: Target, wanted: dict[str, StatusTypeType]) -> list[str]:

@@ -206,13 +206,13 @@ class FreezeMemoryTable(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE
         ]
 
     def _policy(self, target: Target) -> tuple[str | None, str]:
-        try:
-            answer = self._client().get_resource_policy(ResourceArn=target.ref)
-        except ClientError as error:
-            if error_code(error) == _ABSENT:
+        with translated(target.ref):
+            try:
+                answer = self._client().get_resource_policy(ResourceArn=target.ref)
+            except ClientError as error:
+                if error_code(error) != _ABSENT:
+                    raise
                 return None, ""  # a table without a policy is the usual case
-            with translated(target.ref):
-                raise
         return answer["Policy"], answer["RevisionId"]
 
     def _recovery(self, target: Target) -> dict[str, Any]:

@@ -146,13 +146,15 @@ class SnapshotVolumes(AwsMeasure, cloud=Cloud.AWS, phase=Phase.FORENSIC_CAPTURE,
     def _lock(self, snapshot_id: str) -> str:
         """Lock the snapshot for as long as evidence is kept; says so where the API has no such lock."""
         days = self.access.settings.evidence_of(Cloud.AWS).retention_days
-        try:
-            answer = self._client().lock_snapshot(SnapshotId=snapshot_id, LockMode=_MODE, LockDuration=days)
-        except ClientError as error:
-            if error_code(error) in _NO_LOCK:
+        with settling(snapshot_id, "InvalidSnapshot.NotFound"):
+            try:
+                answer = self._client().lock_snapshot(
+                    SnapshotId=snapshot_id, LockMode=_MODE, LockDuration=days
+                )
+            except ClientError as error:
+                if error_code(error) not in _NO_LOCK:
+                    raise
                 return f"not locked: {error_code(error)}"
-            with settling(snapshot_id, "InvalidSnapshot.NotFound"):
-                raise
         return str(answer["LockState"])
 
     def _locks(self, snapshot_ids: list[str]) -> dict[str, str]:

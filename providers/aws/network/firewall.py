@@ -141,13 +141,13 @@ class NetworkFirewallDeny(
 
     def _group_rules(self, target: Target) -> tuple[list[JsonObject], str] | None:
         """The rules of our group with its update token, or None where there is no group."""
-        try:
-            answer = self.firewall.describe_rule_group(RuleGroupArn=self._group_arn(target))
-        except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
+        with translated(target.ref):
+            try:
+                answer = self.firewall.describe_rule_group(RuleGroupArn=self._group_arn(target))
+            except ClientError as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    raise
                 return None
-            with translated(target.ref):
-                raise
         source = answer["RuleGroup"]["RulesSource"]["StatelessRulesAndCustomActions"]
         return cast("list[JsonObject]", source["StatelessRules"]), answer["UpdateToken"]
 
@@ -168,21 +168,21 @@ class NetworkFirewallDeny(
         return True
 
     def _create_group(self, target: Target, rules: list[JsonObject], group: RuleGroupTypeDef) -> bool:
-        try:
-            self.firewall.create_rule_group(
-                RuleGroupName=self._group_name(target),
-                Type="STATELESS",
-                # A capacity cannot grow; each rule takes one unit (developer guide, "Rule group capacity").
-                Capacity=max(2 * len(rules), 100),
-                RuleGroup=group,
-                Tags=[{"Key": "firebreak:workload", "Value": self.run.workload.id}],
-            )
-        except ClientError:
-            made = self._group_rules(target)
-            if made is not None and made[0] == rules:
+        with translated(target.ref):
+            try:
+                self.firewall.create_rule_group(
+                    RuleGroupName=self._group_name(target),
+                    Type="STATELESS",
+                    # A capacity cannot grow; each rule takes one unit (guide, "Rule group capacity").
+                    Capacity=max(2 * len(rules), 100),
+                    RuleGroup=group,
+                    Tags=[{"Key": "firebreak:workload", "Value": self.run.workload.id}],
+                )
+            except ClientError:
+                made = self._group_rules(target)
+                if made is None or made[0] != rules:
+                    raise
                 return False  # by another execution of this very step, a moment ago
-            with translated(target.ref):
-                raise
         return True
 
     def _delete_group(self, target: Target) -> None:

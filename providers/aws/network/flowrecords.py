@@ -134,14 +134,13 @@ def _from_log_group(
         logStreamNames=[f"{interface}-all"],
         startTime=int(oldest.timestamp() * 1000),
     )  # fmt: skip
-    try:
-        for page in pages:
-            yield from ((event["message"], event["ingestionTime"] / 1000) for event in page["events"])
-    except ClientError as error:
-        if error_code(error) == "ResourceNotFoundException":
-            return  # the stream appears with the first delivery: so far nothing has arrived
-        with translated(source.declared.ref):
-            raise
+    with translated(source.declared.ref):
+        try:
+            for page in pages:
+                yield from ((event["message"], event["ingestionTime"] / 1000) for event in page["events"])
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise  # else the stream appears with the first delivery: so far nothing has arrived
 
 
 def _from_bucket(access: AwsAccess, source: Source, oldest: datetime) -> Iterator[tuple[str, float]]:

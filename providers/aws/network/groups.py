@@ -126,18 +126,14 @@ class QuarantineGroups:
 
     def _create(self, purpose: Purpose) -> str:
         name = f"firebreak-{purpose}-{self._access.run.incident_id}-{self._vpc}"
-        try:
-            return self._create_named(name, purpose)
-        except ClientError as error:
-            if error_code(error) != "InvalidGroup.Duplicate":
-                with translated(self._vpc):
-                    raise
-        # Made a moment ago for a sibling interface, or a stranger's group that took the name.
-        return self._find(purpose) or self._create_beside(f"{name}-{secrets.token_hex(3)}", purpose)
-
-    def _create_beside(self, name: str, purpose: Purpose) -> str:
         with translated(self._vpc):
-            return self._create_named(name, purpose)
+            try:
+                return self._create_named(name, purpose)
+            except ClientError as error:
+                if error_code(error) != "InvalidGroup.Duplicate":
+                    raise
+            # Made a moment ago for a sibling interface, or a stranger's group that took the name.
+            return self._find(purpose) or self._create_named(f"{name}-{secrets.token_hex(3)}", purpose)
 
     def _create_named(self, name: str, purpose: Purpose) -> str:
         tags = {INCIDENT_TAG: self._access.run.incident_id, PURPOSE_TAG: purpose}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from firebreak.errors import Irreversible, TransientCloudError
 from providers.aws.forensics.volumes import SnapshotVolumes
@@ -95,6 +95,17 @@ def test_a_server_error_is_tried_again_and_never_counts_as_a_lock(world: Any) ->
     change = step.apply()
     assert set(change.after["snapshots"]) == made(world, step)
     assert holds(step.verify(change))
+
+
+def test_a_connection_that_fails_is_tried_again(world: Any) -> None:
+    def fail(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://ec2")
+
+    step = snapshots(world)
+    cut_off = hooked(responder(step), "before-call.ec2.LockSnapshot", fail)
+    with cut_off, pytest.raises(TransientCloudError, match="could not be reached"):
+        step.apply()
+    assert holds(step.verify(step.apply()))
 
 
 def test_a_snapshot_that_is_not_known_yet_is_tried_again(world: Any) -> None:
