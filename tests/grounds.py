@@ -146,7 +146,7 @@ class AzureGround(Ground):
 
 
 SLOW_TO_SHOW = 0.5
-FLOW_LOG_SECONDS = 30.0
+FLOW_LOG_SECONDS = 60.0
 PIPELINES = {"github", "devops"}
 """Hosts with accounts of their own, which the responder alone uses here."""
 
@@ -173,18 +173,18 @@ def _aws(stack: ExitStack, folder: Path) -> Ground:
     # Off in the sample, where the measure is skipped with that reason.
     sandbox.request("POST", "/detective", {"account": sample.workload_account, "region": sample.region})
     ground = AwsGround(Engine(Cloud.AWS, load_settings()), sample, sandbox)
-    _await_flow_log(ground)
+    await_flow_log(sandbox, ground.workloads()[0])
     return ground
 
 
-def _await_flow_log(ground: AwsGround) -> None:
-    """Return when the network of the sample agent is on record, as that of every running workload is."""
-    (declared,) = of_kind(ground.workloads()[0].network, FlowLog)
-    admin = Admin.of(ground.sandbox, ground.sample.workload_account, ground.workloads()[0].region)
+def await_flow_log(sandbox: SandboxClient, workload: Workload) -> None:
+    """Return when its network is on record, as that of a workload that has run for a while is."""
+    (declared,) = of_kind(workload.network, FlowLog)
+    logs = Admin.of(sandbox, workload.account, workload.region).client("logs")
     deadline = time.monotonic() + FLOW_LOG_SECONDS
-    while not admin.client("logs").filter_log_events(logGroupName=group_of(declared.ref))["events"]:
+    while not logs.filter_log_events(logGroupName=group_of(declared.ref))["events"]:
         assert time.monotonic() < deadline, "the sandbox writes no flow log"
-        ground.let_time_pass()
+        time.sleep(SLOW_TO_SHOW)
 
 
 def _azure(stack: ExitStack, folder: Path) -> Ground:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,13 @@ from drills.sandbox.aws.sample import Sample, seed
 from drills.sandbox.aws.sample.agent import AGENT_ROLE, NAME
 from drills.sandbox.aws.sample.clients import Admin
 from drills.sandbox.aws.state import DEFAULT_REGION
-from firebreak.declarations import of_kind
 from firebreak.model import Cloud
-from providers.aws.network.flowrecords import group_of
-from providers.aws.resources import FlowLog
 from tests.e2e.aws_estate import Estate
 from tests.e2e.estate import Json
 from tests.e2e.scene import Made, Scene
 
 REVOKED = f"role {AGENT_ROLE} policy FirebreakRevokeOlderSessions"
 FINDING = f"finding {NAME}/unusual-egress"
-FLOW_LOG_SECONDS = 60.0
 
 
 class AwsScene(Scene):
@@ -90,15 +85,6 @@ def export_public_key(sandbox: SandboxClient, account: str, arn: str, path: Path
     key = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
     path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return path
-
-
-def await_flow_log(stack: Any) -> None:
-    """Return when the network is on record, as that of a workload that has run for a while is."""
-    (declared,) = of_kind(stack.workload().network, FlowLog)
-    logs, deadline = admin(stack).client("logs"), time.monotonic() + FLOW_LOG_SECONDS
-    while not logs.filter_log_events(logGroupName=group_of(declared.ref))["events"]:
-        assert time.monotonic() < deadline, "the sandbox writes no flow log"
-        time.sleep(0.2)
 
 
 def admin(stack: Any, account: str = "") -> Admin:

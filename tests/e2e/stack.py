@@ -9,7 +9,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,16 +31,15 @@ from firebreak.record import Decision, MeasureStatus, RunStatus, Trigger
 from firebreak.settings import Settings, load_settings
 from firebreak.start import Started
 from firebreak.worker import Role, build
+from tests.e2e.rogue import Rogue
 from tests.e2e.scene import Made, Scene
+from tests.e2e.waiting import PATIENCE, until
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"FIREBREAK_PROOF__SPACING_SECONDS": "0.2", "FIREBREAK_LOG_LEVEL": "WARNING"}
 """Settings that only save time: as many observations as in production, closer together."""
-PATIENCE = 240.0
-"""Seconds until a test gives up waiting; generous, since the machine may be busy."""
-POLL = 0.1
 
 
 class Loop:
@@ -170,13 +168,7 @@ class Stack:
         self, started: Started, condition: Callable[[RunStatus], bool], patience: float = PATIENCE
     ) -> RunStatus:
         """Wait until the document satisfies the condition."""
-        deadline = time.monotonic() + patience
-        while True:
-            document = self.status(started)
-            if condition(document):
-                return document
-            assert time.monotonic() < deadline, f"still {document.model_dump_json(indent=1)}"
-            time.sleep(POLL)
+        return until(lambda: self.status(started), condition, patience)
 
     def settled(self, started: Started, patience: float = PATIENCE) -> RunStatus:
         """Wait until the run has ended or asks a person."""
@@ -284,44 +276,6 @@ class Stack:
         )
         self.started.add(started.workflow_id)
         return started
-
-
-@dataclass(frozen=True)
-class Rogue:
-    """What the running rogue agent reports."""
-
-    sandbox: Any
-
-    def report(self) -> JsonObject:
-        """The newest report."""
-        return dict(self.sandbox.request("GET", "/rogue"))
-
-    def channels(self) -> dict[str, JsonObject]:
-        """Each channel's tally."""
-        return dict(self.report().get("channels", {}))
-
-    def until(self, condition: Callable[[dict[str, JsonObject]], bool]) -> dict[str, JsonObject]:
-        """Wait until the channels satisfy the condition."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            channels = self.channels()
-            if channels and condition(channels):
-                return channels
-            assert time.monotonic() < deadline, f"the rogue agent is at {channels}"
-            time.sleep(POLL)
-
-    def decided_after(self, moment: str) -> dict[str, JsonObject]:
-        """The channels once each worked or was refused three times after a moment (ISO 8601, UTC, ``Z``)."""
-
-        def decided(channel: JsonObject) -> bool:
-            return channel["last_success_at"] > moment or len(refusals(channel, moment)) >= 3
-
-        return self.until(lambda channels: all(decided(c) for c in channels.values()))
-
-
-def refusals(channel: JsonObject, moment: str) -> list[str]:
-    """When attempts on a channel began that were refused, after the moment."""
-    return [at for at in channel["refused_at"] if at > moment]
 
 
 def alert(**fields: Any) -> Trigger:

@@ -16,25 +16,7 @@ from firebreak.measure import measures
 from firebreak.model import Cloud
 from tests.e2e.scene import Made, Scene
 from tests.e2e.stack import Command, Stack, running_stack
-
-CONTRACT = {
-    "incident_id",
-    "workflow_id",
-    "workload_id",
-    "cloud",
-    "mode",
-    "verdict",
-    "triggered_at",
-    "contained_at",
-    "elapsed_seconds",
-    "target_seconds",
-    "within_target",
-    "phases",
-    "evidence",
-}
-PHASE = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "deviations", "measures"}
-FINDING = {"holds", "method", "observed", "observed_at", "detail"}
-
+from tests.fields import FINDING_FIELDS, MEASURE_FIELDS, PHASE_FIELDS, RUN_FIELDS
 
 STORE = {
     Cloud.AWS: "s3://firebreak-evidence-",
@@ -94,7 +76,7 @@ def test_it_exits_with_0_and_prints_one_json_document(contained: Contained) -> N
 
 def test_the_document_has_every_field_of_the_contract(contained: Contained) -> None:
     document = contained.document
-    assert set(document) >= CONTRACT
+    assert set(document) >= RUN_FIELDS
     assert document["workload_id"] == contained.stack.workload_id
     assert (document["cloud"], document["mode"]) == (contained.stack.cloud.value, "live")
     assert document["target_seconds"] == 900
@@ -102,10 +84,10 @@ def test_the_document_has_every_field_of_the_contract(contained: Contained) -> N
     assert set(document["evidence"]) == {"uri", "manifest_sha256"}
     assert document["evidence"]["uri"].startswith(STORE[contained.stack.cloud])
     for phase in document["phases"]:
-        assert set(phase) >= PHASE
+        assert set(phase) >= PHASE_FIELDS
         for measure in phase["measures"]:
-            assert set(measure) >= {"name", "target", "change", "findings"}
-            assert all(set(finding) >= FINDING for finding in measure["findings"])
+            assert set(measure) >= MEASURE_FIELDS
+            assert all(set(finding) >= FINDING_FIELDS for finding in measure["findings"])
 
 
 def test_the_elapsed_time_is_that_from_trigger_to_containment(contained: Contained) -> None:

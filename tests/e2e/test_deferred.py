@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from firebreak.model import Cloud, Method, Verdict
-from tests.e2e.aws import await_flow_log
 from tests.e2e.stack import Stack, assert_contained, named
+from tests.grounds import await_flow_log
 
 LATE_SECONDS = 20.0
 """Later than the other proofs of the phase take, and well within its budget."""
@@ -16,7 +16,7 @@ QUARANTINE = {Cloud.AWS: "aws.quarantine-security-group", Cloud.AZURE: "azure.qu
 @pytest.mark.slow
 def test_late_flow_logs_hold_back_the_verdict_and_not_the_next_phase(fresh_stack: Stack) -> None:
     if fresh_stack.cloud is Cloud.AWS:
-        await_flow_log(fresh_stack)
+        await_flow_log(fresh_stack.sandbox, fresh_stack.workload())
     fresh_stack.sandbox.configure(flow_delivery_seconds=LATE_SECONDS)
     with fresh_stack.edited(flow_log_gate="deferred"):
         started = fresh_stack.start()

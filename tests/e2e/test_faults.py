@@ -15,7 +15,8 @@ from firebreak.cli.session import exit_code
 from firebreak.model import Cloud, Phase, Verdict
 from firebreak.record import RunStatus
 from tests.e2e.estate import differences
-from tests.e2e.stack import Stack, measures_of, refusals, unproved
+from tests.e2e.rogue import refusals
+from tests.e2e.stack import Stack, measures_of, unproved
 
 PROPAGATION = 20.0
 

@@ -8,28 +8,11 @@ from datetime import datetime
 import pytest
 
 from firebreak.model import Consent, Finding, Method, Phase
+from tests.fields import FINDING_FIELDS, MEASURE_FIELDS, PHASE_FIELDS, RUN_FIELDS
 from tests.workflows.script import Script, act, standard
 from tests.workflows.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-RUN_FIELDS = {
-    "incident_id",
-    "workflow_id",
-    "workload_id",
-    "cloud",
-    "mode",
-    "verdict",
-    "triggered_at",
-    "contained_at",
-    "elapsed_seconds",
-    "target_seconds",
-    "within_target",
-    "phases",
-    "evidence",
-}
-PHASE_FIELDS = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "deviations", "measures"}
-MEASURE_FIELDS = {"name", "target", "change", "findings"}
 
 
 async def test_a_contained_runs_document_has_every_promised_field(stage: Stage) -> None:
@@ -67,7 +50,7 @@ async def test_every_phase_and_measure_of_the_document_is_complete(stage: Stage)
             assert measure["change"] == "applied"
             assert measure["verdict"] == "contained"
             for finding in measure["findings"]:
-                assert finding.keys() >= {"holds", "method", "observed", "observed_at", "detail"}
+                assert finding.keys() >= FINDING_FIELDS
                 assert Finding.model_validate(finding).holds
 
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from drills.sandbox.aws.client import SandboxClient
+from tests.fields import FINDING_FIELDS, MEASURE_FIELDS, PHASE_FIELDS, RUN_FIELDS
 from tests.firebreak.cli.conftest import Result
 
 pytestmark = pytest.mark.slow  # two clouds and their rogue agents, for minutes
@@ -23,22 +24,6 @@ pytestmark = pytest.mark.slow  # two clouds and their rogue agents, for minutes
 WORKLOAD, CLOUD = "support-rag-agent", "aws"
 CLOUDS = {WORKLOAD: CLOUD, "claims-triage-agent": "azure"}
 UP_SECONDS = 240.0
-RUN_KEYS = {
-    "incident_id",
-    "workflow_id",
-    "workload_id",
-    "cloud",
-    "mode",
-    "verdict",
-    "triggered_at",
-    "contained_at",
-    "elapsed_seconds",
-    "target_seconds",
-    "within_target",
-    "phases",
-    "evidence",
-}
-PHASE_KEYS = {"phase", "verdict", "started_at", "verified_at", "elapsed_seconds", "deviations", "measures"}
 ELSEWHERE = {
     "TEMPORAL_ADDRESS": "127.0.0.1:1",
     "TEMPORAL_API_KEY": "elsewhere",
@@ -48,7 +33,6 @@ ELSEWHERE = {
     "FIREBREAK_CONSOLE__OIDC__ISSUER": "elsewhere",
 }
 """What a responder's shell says of production; nothing of it may hold in a stack for trying things out."""
-FINDING_KEYS = {"holds", "method", "observed", "observed_at", "detail"}
 
 
 @dataclass(frozen=True)
@@ -152,16 +136,16 @@ def test_doctor_finds_everything_in_place(shell: Shell, cloud: str) -> None:
 def test_contain_prints_the_document_of_the_contract(contained: Result) -> None:
     assert contained.code == 0, contained.stdout + contained.stderr
     document = contained.json
-    assert set(document) >= RUN_KEYS
+    assert set(document) >= RUN_FIELDS
     assert (document["incident_id"], document["verdict"], document["mode"]) == ("INC-1", "contained", "live")
     assert [phase["phase"] for phase in document["phases"]] == [1, 2, 3, 4]
     for phase in document["phases"]:
-        assert set(phase) >= PHASE_KEYS
+        assert set(phase) >= PHASE_FIELDS
         for measure in phase["measures"]:
-            assert set(measure) >= {"name", "target", "change", "findings"}
+            assert set(measure) >= MEASURE_FIELDS
             assert measure["findings"]
             for finding in measure["findings"]:
-                assert set(finding) >= FINDING_KEYS
+                assert set(finding) >= FINDING_FIELDS
                 assert finding["holds"] is True
     starts = [phase["started_at"] for phase in document["phases"]]
     ends = [phase["verified_at"] for phase in document["phases"]]
