@@ -138,16 +138,14 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
 
     def apply(self, target: Target, state: State) -> Change:
         """Prove the canary while changes still work, deny them, then hold and hash every version."""
-        before, canary, mine = state.values, self._canary(target), self._objects(target)
+        before, mine = state.values, self._objects(target)
         frozen = has_statements(self._policy(target), self._statements(target))
         with translated(target.ref):
             if not frozen:
-                self._place(target, canary, object_lock=before["object_lock"])
+                self._place(target, object_lock=before["object_lock"])
                 self._deny_changes(target)
             suspended = self._lifecycle(target).suspend()
-            version, controls = canary.look()
-        if frozen_by_another(self._policy(target), sid_of(self.run)):
-            controls = controls or CONTROLLED
+        canary = self._placed(target)
         objects, folders = mine.current()
         free = [each for each in objects if before["object_lock"] and not each["held"]]
         mine.hold(free, "ON")
@@ -159,7 +157,7 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
             sid=sid_of(self.run),
             object_lock=before["object_lock"],
             freeze="legal hold and bucket policy" if before["object_lock"] else "bucket policy",
-            canary={"version_id": version, "controls": controls},
+            canary=canary,
             folders_by_policy_only=folders,
             objects=records,
             artifacts=self._artifacts(target, records),
@@ -221,12 +219,20 @@ class LockObjects(AwsMeasure, cloud=Cloud.AWS, phase=Phase.ARTIFACT_FREEZE, name
         locked, held = state.values["object_lock"], self._objects(target).held()
         return self.done(target, state, changed=True, object_lock=locked, objects=held)
 
-    def _place(self, target: Target, canary: Canary, *, object_lock: bool) -> None:
+    def _place(self, target: Target, *, object_lock: bool) -> None:
         try:
-            canary.place(object_lock=object_lock)
+            self._canary(target).place(object_lock=object_lock)
         except ClientError as error:
             if error_code(error) not in DENIED_CODES or not has_any_statement(self._policy(target), SID):
                 raise  # not a freeze: of another workload, or by another execution of this step
+
+    def _placed(self, target: Target) -> JsonObject:
+        """The canary's version and controls; a freeze of another workload has made controls of its own."""
+        with translated(target.ref):
+            version, controls = self._canary(target).look()
+        if frozen_by_another(self._policy(target), sid_of(self.run)):
+            controls = controls or CONTROLLED
+        return {"version_id": version, "controls": controls}
 
     def _deny_changes(self, target: Target) -> None:
         with exclusive(target.ref):
