@@ -6,45 +6,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from firebreak.errors import ContainmentError, Irreversible, PermanentCloudError
-from firebreak.measure import measure
 from firebreak.model import JsonObject, Target
 from firebreak.probing import Control, Kind, judge
 from providers.aws.documents import document
 from providers.aws.probes import classify
-from providers.aws.resources import IamRole, IamUser
-from tests.providers.driving import OneIdentity
-
-REGION = "eu-central-1"
-PROBE = {"service": "s3", "operation": "ListBuckets"}
-OTHER_PROBE = {"service": "dynamodb", "operation": "list_tables"}
-
-
-class Step(OneIdentity):
-    """One measure on one identity."""
-
-    def __init__(self, world: Any, measure_name: str, resource: JsonObject, *, name: str = "agent") -> None:
-        kind = IamRole if resource["kind"] == "iam-role" else IamUser
-        workload = world.workload(identities=(kind.model_validate(resource),))
-        workload = workload.model_copy(update={"id": name})
-        self.context = world.context(workload)
-        self.measure = measure(measure_name)(self.context)
-        (declared,) = self.measure.applies_to(workload)
-        (self.target,) = self.measure.discover(declared)
-
-
-def allow(*actions: str) -> str:
-    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def trust(*principals: str) -> JsonObject:
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": list(principals)}}
-    return {"Version": "2012-10-17", "Statement": [statement]}
+from tests.providers.aws.conftest import REGION, allow, policy
+from tests.providers.aws.identities import PROBE, Step, make_role, name_of
 
 
 @pytest.fixture
@@ -52,20 +23,11 @@ def role(world: Any, fresh: Any) -> JsonObject:
     return make_role(world, fresh("agent"))
 
 
-def make_role(world: Any, name: str, **more: Any) -> JsonObject:
-    iam = world.admin("iam")
-    # The second principal stands for any other way in, so that the trust policy is not trivial.
-    document = trust(world.responder, f"arn:aws:iam::{world.responder.split(':')[4]}:root")
-    created = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))["Role"]
-    iam.put_role_policy(RoleName=name, PolicyName="agent", PolicyDocument=allow("s3:*", "dynamodb:*"))
-    return {"kind": "iam-role", "ref": created["Arn"], "probes": [PROBE, OTHER_PROBE], **more}
-
-
 @pytest.fixture
 def user(world: Any, fresh: Any) -> Iterator[JsonObject]:
     name, iam = fresh("agent-user"), world.admin("iam")
     created = iam.create_user(UserName=name)["User"]
-    iam.put_user_policy(UserName=name, PolicyName="agent", PolicyDocument=allow("s3:*", "dynamodb:*"))
+    iam.put_user_policy(UserName=name, PolicyName="agent", PolicyDocument=policy(allow("s3:*", "dynamodb:*")))
     first, second = (iam.create_access_key(UserName=name)["AccessKey"] for _ in range(2))
     secret = json.dumps(
         {"access_key_id": first["AccessKeyId"], "secret_access_key": first["SecretAccessKey"]}
@@ -80,22 +42,10 @@ def user(world: Any, fresh: Any) -> Iterator[JsonObject]:
     assert second["AccessKeyId"]
 
 
-def name_of(resource: JsonObject) -> str:
-    return str(resource["ref"]).rsplit("/", 1)[-1]
-
-
 def session_as(world: Any, role: JsonObject, name: str, service: str) -> Any:
     sts = world.admin("sts")
     issued = sts.assume_role(RoleArn=role["ref"], RoleSessionName=name)["Credentials"]
-    client: Any = boto3.client
-    return client(
-        service,
-        endpoint_url=world.sandbox.url,
-        region_name=REGION,
-        aws_access_key_id=issued["AccessKeyId"],
-        aws_secret_access_key=issued["SecretAccessKey"],
-        aws_session_token=issued["SessionToken"],
-    )
+    return world.client_with(issued, service)
 
 
 def refused(call: Any) -> str:
@@ -132,7 +82,7 @@ def test_nothing_is_proved_before_the_change(world: Any, role: JsonObject) -> No
 def test_a_policy_of_our_name_with_other_content_is_replaced_and_given_back(
     world: Any, role: JsonObject
 ) -> None:
-    iam, theirs = world.admin("iam"), allow("s3:GetObject")
+    iam, theirs = world.admin("iam"), policy(allow("s3:GetObject"))
     iam.put_role_policy(RoleName=name_of(role), PolicyName="FirebreakDenyAll-agent", PolicyDocument=theirs)
     step = Step(world, "aws.deny-all", role)
     change = step.apply(step.snapshot())
@@ -147,7 +97,9 @@ def test_a_policy_of_our_name_with_other_content_is_replaced_and_given_back(
 
 def test_a_boundary_does_not_weaken_the_deny_and_survives_release(world: Any, fresh: Any) -> None:
     iam, role = world.admin("iam"), make_role(world, fresh("bounded"))
-    boundary = iam.create_policy(PolicyName=fresh("cap"), PolicyDocument=allow("s3:*"))["Policy"]["Arn"]
+    boundary = iam.create_policy(PolicyName=fresh("cap"), PolicyDocument=policy(allow("s3:*")))["Policy"][
+        "Arn"
+    ]
     iam.put_role_permissions_boundary(RoleName=name_of(role), PermissionsBoundary=boundary)
     step = Step(world, "aws.deny-all", role)
     state = step.snapshot()
@@ -193,58 +145,6 @@ def test_two_workloads_on_one_role_are_contained_and_released_on_their_own(world
     after = world.admin("iam").get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
     assert after == before
     assert world.admin("iam").list_role_policies(RoleName=name_of(role))["PolicyNames"] == ["agent"]
-
-
-def test_blast_radius_names_declared_and_discovered_users(world: Any, fresh: Any) -> None:
-    role = make_role(world, fresh("wide"), shared_with=["billing"])
-    arn = world.admin("lambda").create_function(
-        FunctionName=fresh("function"),
-        Runtime="python3.12",
-        Role=role["ref"],
-        Handler="a.b",
-        Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
-    )["FunctionArn"]
-    step = Step(world, "aws.deny-all", role)
-    assert step.measure.blast_radius(step.target) == ("billing", arn)
-    own = Step(world, "aws.deny-all", {**role, "shared_with": [], "used_by": [arn]})
-    assert own.measure.blast_radius(own.target) == ()
-
-
-OIDC = "arn:aws:iam::222222222222:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/A"
-ACCOUNT = "arn:aws:iam::999999999999:root"
-
-
-@pytest.mark.parametrize(
-    ("admitted", "used_by", "named"),
-    [
-        ([{"Service": ["ec2.amazonaws.com", "lambda.amazonaws.com"]}], [], ()),
-        ([{"Service": "ecs-tasks.amazonaws.com"}], [], ()),
-        (
-            [{"Service": "ec2.amazonaws.com"}, {"Service": "ecs-tasks.amazonaws.com"}],
-            [],
-            ("ecs-tasks.amazonaws.com",),
-        ),
-        ([{"Service": "ec2.amazonaws.com"}, {"Federated": OIDC}], [], (OIDC,)),
-        ([{"Service": "ecs-tasks.amazonaws.com"}, {"Federated": OIDC}], ["ecs-tasks.amazonaws.com"], (OIDC,)),
-        ([{"Service": "ec2.amazonaws.com"}, {"AWS": ACCOUNT}], [], (ACCOUNT,)),
-        ([{"Service": "ec2.amazonaws.com"}, "*"], [], ("*",)),
-    ],
-)
-def test_blast_radius_names_whom_else_the_trust_policy_admits(
-    world: Any, fresh: Any, admitted: list[Any], used_by: list[str], named: tuple[str, ...]
-) -> None:
-    role, iam = make_role(world, fresh("mixed"), used_by=used_by), world.admin("iam")
-    known = iam.get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]["Statement"]
-    more = [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": each} for each in admitted]
-    iam.update_assume_role_policy(
-        RoleName=name_of(role),
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [*known, *more]}),
-    )
-    step = Step(world, "aws.block-assume-role", role)
-    assert step.measure.blast_radius(step.target) == named
-    (note,) = step.snapshot().values["notes"]
-    assert f"known only of EC2 and Lambda in {REGION}" in note
-    assert all(each in note for each in named)
 
 
 def test_fresh_sessions_are_refused_until_release(world: Any, role: JsonObject) -> None:
@@ -396,59 +296,12 @@ def test_a_user_without_room_for_the_denies_is_refused_before_the_first_change(
     assert Step(world, name, user).snapshot().values["policy"]
 
 
-def test_a_shared_role_whose_trust_has_no_room_is_refused_before_the_first_change(
-    world: Any, fresh: Any
-) -> None:
-    names = [f"agent-{number:02d}-{'x' * 50}-*" for number in range(35)]
-    step = Step(world, "aws.block-assume-role", make_role(world, fresh("shared"), session_names=names))
-    with pytest.raises(PermanentCloudError, match="IAM takes 2048"):
-        step.snapshot()
-
-
-@pytest.mark.parametrize("names", [[], ["agent-*"]])
-def test_a_trust_policy_that_names_a_deleted_principal_is_blocked_and_released_without_it(
-    world: Any, fresh: Any, names: list[str]
-) -> None:
-    iam, role = world.admin("iam"), make_role(world, fresh("agent"), session_names=names)
-    other = iam.create_user(UserName=fresh("other"))["User"]
-    named = trust(world.responder, other["Arn"])
-    iam.update_assume_role_policy(RoleName=name_of(role), PolicyDocument=json.dumps(named))
-    iam.delete_user(UserName=other["UserName"])
-    step = Step(world, "aws.block-assume-role", role)
-    state = step.snapshot()
-    assert "AIDA" in json.dumps(state.values["trust"])
-    change = step.apply(state)
-    assert change.changed
-    assert step.holds(change)
-    assert not step.apply(state).changed
-    for finding in (step.measure.revert(change), step.measure.revert(change)):
-        assert finding.holds
-        assert finding.observed == "trust policy restored without the principals that exist no longer"
-        assert finding.detail["trust"]["Statement"][0]["Principal"] == {"AWS": [world.responder]}
-
-
-def test_what_iam_does_not_take_back_is_left_out_where_the_role_is_the_workloads_own(
-    world: Any, fresh: Any
-) -> None:
-    iam, role = world.admin("iam"), make_role(world, fresh("agent"))
-    statement = {**trust(world.responder)["Statement"][0], "Sid": "x" * 1_800}
-    full = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
-    iam.update_assume_role_policy(RoleName=name_of(role), PolicyDocument=full)
-    step = Step(world, "aws.block-assume-role", role)
-    change = step.apply(step.snapshot())
-    assert len(change.after["trust"]["Statement"]) == 1
-    assert step.holds(change)
-    assert step.measure.revert(change).observed == "trust policy restored"
-    after = iam.get_role(RoleName=name_of(role))["Role"]["AssumeRolePolicyDocument"]
-    assert after == json.loads(full)
-
-
 def test_a_deleted_role_is_no_role_without_a_policy(world: Any, fresh: Any) -> None:
     iam, role = world.admin("iam"), make_role(world, fresh("agent"))
     step = Step(world, "aws.deny-all", role)
     change = step.apply(step.snapshot())
-    for policy in iam.list_role_policies(RoleName=name_of(role))["PolicyNames"]:
-        iam.delete_role_policy(RoleName=name_of(role), PolicyName=policy)
+    for each in iam.list_role_policies(RoleName=name_of(role))["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name_of(role), PolicyName=each)
     iam.delete_role(RoleName=name_of(role))
     with pytest.raises(PermanentCloudError, match="NoSuchEntity"):
         step.measure.revert(change)
