@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from firebreak.model import Finding, Method, Mode, Verdict
-from firebreak.record import EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
+from firebreak.record import Awaiting, EvidenceStatus, MeasureStatus, PhaseStatus, RunStatus
 from firebreak.statusdoc import run_verdict
 
 
@@ -35,11 +35,16 @@ def open_phases(status: RunStatus) -> Iterator[PhaseStatus]:
     return (phase for phase in status.phases if phase.verified_at is None and not status.finished)
 
 
+def answers(awaiting: Awaiting) -> tuple[str, ...]:
+    """The kinds of decision that answer a question; only the gate of a phase can be proceeded through."""
+    if awaiting.kind == "approval":
+        return "approve", "reject"
+    return ("retry", "stop") if awaiting.phase is None else ("retry", "proceed", "stop")
+
+
 def awaiting_commands(status: RunStatus) -> list[str]:
     """The commands that answer what the run waits for."""
-    if status.awaiting is None:
-        return []
-    verbs = ("approve", "reject") if status.awaiting.kind == "approval" else ("retry", "proceed", "stop")
+    verbs = answers(status.awaiting) if status.awaiting else ()
     return [f"firebreak {verb} {status.incident_id} --by NAME --reason TEXT" for verb in verbs]
 
 

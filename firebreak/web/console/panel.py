@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from firebreak.model import Verdict
 from firebreak.people import same_person
 from firebreak.policy.rules import Action, Person
+from firebreak.reading import answers
 from firebreak.record import RunStatus
 
 RELEASABLE = (Verdict.CONTAINED, Verdict.PARTIALLY_CONTAINED, Verdict.UNPROVEN)
@@ -77,7 +78,7 @@ def _of_release(person: Person, may: frozenset[str], release: RunStatus) -> Pane
 def _of_containment(person: Person, may: frozenset[str], run: RunStatus) -> Panel:
     if run.awaiting is None:
         return Panel("The containment is under way", (STOP,) if STOP.kind in may else ())
-    wanted = (APPROVE, REJECT) if run.awaiting.kind == "approval" else (RETRY, PROCEED, STOP)
+    wanted = [choice for choice in ALL if choice.kind in answers(run.awaiting)]
     choices = tuple(choice for choice in wanted if choice.kind in may and not _said(person, choice, run))
     what = "approval" if run.awaiting.kind == "approval" else "a decision"
     return Panel(f"This run needs {what}", choices, _remark(person, run, choices))

@@ -153,7 +153,8 @@ def test_a_screen_reader_hears_one_sentence(document: RunStatus, words: str) -> 
     [
         ({}, ["stop"]),
         ({"awaiting": awaiting("approval")}, ["approve", "reject"]),
-        ({"awaiting": awaiting("decision")}, ["retry", "proceed", "stop"]),
+        ({"awaiting": awaiting("decision", Phase.NETWORK_ISOLATE)}, ["retry", "proceed", "stop"]),
+        ({"awaiting": awaiting("decision")}, ["retry", "stop"]),
         ({"finished": True, "verdict": Verdict.CONTAINED}, []),
         ({"finished": True, "verdict": Verdict.REFUSED, "evidence": PACKAGE}, []),
         ({"finished": True, "verdict": Verdict.UNPROVEN, "evidence": PACKAGE}, ["release"]),
