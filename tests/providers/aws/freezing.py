@@ -1,7 +1,9 @@
-"""Freezes of AWS on their own: buckets and tables to freeze, and the responder with no right too many."""
+"""Freezes of AWS on their own: buckets, tables and images to freeze, and the responder with no right too many."""
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from firebreak.measure import measure
 from providers.aws.resources import DynamoDbTable, S3Object, S3Prefix
 from tests.providers.aws.conftest import REGION, WORKLOAD
 from tests.providers.driving import OneTarget
+
+MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Step(OneTarget):
@@ -99,3 +103,16 @@ def make_table(world: Any, name: str, kinds: str = "S", **options: Any) -> Any:
 def table_step(world: Any, name: str) -> Step:
     arn = f"arn:aws:dynamodb:{REGION}:{WORKLOAD}:table/{name}"
     return Step(world, "aws.freeze-memory-table", stores=(DynamoDbTable(kind="dynamodb-table", ref=arn),))
+
+
+def push(ecr: Any, name: str, tag: str, revision: str) -> str:
+    blob = {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": f"sha256:{sha256(revision.encode()).hexdigest()}",
+        "size": 7023,
+    }
+    manifest = {"schemaVersion": 2, "mediaType": MEDIA, "config": blob, "layers": []}
+    image = ecr.put_image(
+        repositoryName=name, imageManifest=json.dumps(manifest), imageTag=tag, imageManifestMediaType=MEDIA
+    )
+    return str(image["image"]["imageId"]["imageDigest"])

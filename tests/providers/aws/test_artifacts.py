@@ -12,7 +12,6 @@ from firebreak.errors import PermanentCloudError
 from firebreak.measure import measure
 from firebreak.model import Method, Target
 from providers.aws.resources import (
-    CodePipelineStage,
     DynamoDbTable,
     EcrRepository,
     S3Object,
@@ -25,13 +24,13 @@ from tests.providers.aws.freezing import (
     make_bucket,
     make_table,
     objects_step,
+    push,
     seed_objects,
     table_step,
 )
 from tests.providers.driving import holds
 
 FREEZES = ("aws.lock-objects", "aws.freeze-memory-table", "aws.freeze-image-repository")
-MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
 @pytest.mark.parametrize(("lock", "versioned"), [(True, False), (False, True), (False, False)])
@@ -295,182 +294,6 @@ def test_a_second_incident_finds_the_freeze(world: Any, fresh: Any) -> None:
     change = second.apply()
     assert not change.changed
     assert holds(second.verify(change))
-
-
-def push(ecr: Any, name: str, tag: str, revision: str) -> str:
-    blob = {
-        "mediaType": "application/vnd.oci.image.config.v1+json",
-        "digest": f"sha256:{sha256(revision.encode()).hexdigest()}",
-        "size": 7023,
-    }
-    manifest = {"schemaVersion": 2, "mediaType": MEDIA, "config": blob, "layers": []}
-    image = ecr.put_image(
-        repositoryName=name, imageManifest=json.dumps(manifest), imageTag=tag, imageManifestMediaType=MEDIA
-    )
-    return str(image["image"]["imageId"]["imageDigest"])
-
-
-LIFECYCLE = json.dumps(
-    {
-        "rules": [
-            {
-                "rulePriority": 1,
-                "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1},
-                "action": {"type": "expire"},
-            }
-        ]
-    }
-)
-
-
-def image_step(world: Any, name: str, digest: str) -> tuple[Any, Step]:
-    repository = EcrRepository(
-        kind="ecr-repository",
-        ref=f"arn:aws:ecr:{REGION}:{WORKLOAD}:repository/{name}",
-        tag="prod",
-        approved_digest=digest,
-    )
-    return world.admin("ecr"), Step(world, "aws.freeze-image-repository", artifacts=(repository,))
-
-
-@pytest.mark.parametrize("lifecycle", [None, LIFECYCLE])
-def test_images_are_frozen_proved_and_released(world: Any, fresh: Any, lifecycle: str | None) -> None:
-    name = fresh("team/agent")
-    ecr = world.admin("ecr")
-    ecr.create_repository(repositoryName=name)
-    digest = push(ecr, name, "prod", "approved")
-    if lifecycle:
-        ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=lifecycle)
-    ecr, step = image_step(world, name, digest)
-    before = step.snapshot()
-    change = step.apply()
-    findings = step.verify(change)
-    assert holds(findings), findings
-    assert change.after["artifacts"][0]["matches"] is True
-    assert change.after["artifacts"][0]["sha256"] == digest.removeprefix("sha256:")
-    with pytest.raises(ClientError, match=r"AccessDenied|AlreadyExists"):
-        push(ecr, name, "prod", "poison")
-    assert denied(ecr.batch_delete_image, repositoryName=name, imageIds=[{"imageTag": "prod"}])
-    assert not step.apply().changed
-    if step.measure.name != "aws.freeze-memory-table":
-        assert step.measure.intact(step.target, change).holds
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
-    tags = ecr.describe_images(repositoryName=name)["imageDetails"][0]["imageTags"]
-    assert tags == ["prod"]
-    push(ecr, name, "prod", "next")
-
-
-def test_a_missing_image_freeze_is_seen(world: Any, fresh: Any) -> None:
-    name = fresh("agent")
-    ecr = world.admin("ecr")
-    ecr.create_repository(repositoryName=name)
-    ecr, step = image_step(world, name, push(ecr, name, "prod", "approved"))
-    change = step.apply()
-    step.measure.access.client("ecr").delete_repository_policy(repositoryName=name)
-    for _ in range(2):
-        findings = step.verify(change)
-        assert not findings[0].holds
-        assert not findings[0].inconclusive
-    assert ecr.batch_get_image(repositoryName=name, imageIds=[{"imageTag": "prod"}])["images"]
-    assert step.apply().changed
-    assert holds(step.verify(change))
-    assert step.revert(change).holds
-
-
-def test_an_undeclared_image_is_refused_before_the_first_change(world: Any, fresh: Any) -> None:
-    name = fresh("agent")
-    world.admin("ecr").create_repository(repositoryName=name)
-    _, step = image_step(world, name, "sha256:" + "0" * 64)
-    with pytest.raises(PermanentCloudError, match="no image tagged prod"):
-        step.snapshot()
-
-
-def make_pipeline(world: Any, name: str) -> Any:
-    def stage(title: str, category: str, **artifacts: Any) -> dict[str, Any]:
-        kind = {"category": category, "owner": "AWS", "provider": "S3", "version": "1"}
-        return {"name": title, "actions": [{"name": title.lower(), "actionTypeId": kind, **artifacts}]}
-
-    role = world.admin("iam").create_role(
-        RoleName=name,
-        AssumeRolePolicyDocument=json.dumps(
-            {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "codepipeline.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                    }
-                ],
-            }
-        ),
-    )["Role"]["Arn"]
-    pipeline = world.admin("codepipeline")
-    pipeline.create_pipeline(
-        pipeline={
-            "name": name,
-            "roleArn": role,
-            "artifactStore": {"type": "S3", "location": "any-bucket"},
-            "stages": [
-                stage("Source", "Source", outputArtifacts=[{"name": "model"}]),
-                stage("Production", "Deploy", inputArtifacts=[{"name": "model"}]),
-            ],
-        }
-    )
-    return pipeline
-
-
-def pipeline_step(world: Any, name: str, stage: str = "Production") -> Step:
-    arn = f"arn:aws:codepipeline:{REGION}:{WORKLOAD}:{name}"
-    declared = CodePipelineStage(kind="codepipeline-stage", ref=arn, stage=stage)
-    return Step(world, "aws.stop-pipeline-promotion", pipelines=(declared,))
-
-
-def test_promotion_is_stopped_and_resumed(world: Any, fresh: Any) -> None:
-    name = fresh("pipe")
-    pipeline = make_pipeline(world, name)
-    pipeline.start_pipeline_execution(name=name)
-    step = pipeline_step(world, name)
-    before = step.snapshot()
-    change = step.apply()
-    assert change.changed
-    assert holds(step.verify(change))
-    started = pipeline.start_pipeline_execution(name=name)["pipelineExecutionId"]
-    findings = step.verify(change)
-    assert holds(findings)
-    assert findings[1].detail["waiting"] == [started]
-    assert not step.apply().changed
-    pipeline.enable_stage_transition(pipelineName=name, stageName="Production", transitionType="Inbound")
-    findings = step.verify(change)
-    assert [finding.holds for finding in findings] == [False, False]
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
-
-
-def test_a_transition_disabled_by_its_owner_stays_disabled(world: Any, fresh: Any) -> None:
-    name = fresh("pipe")
-    pipeline = make_pipeline(world, name)
-    pipeline.disable_stage_transition(
-        pipelineName=name, stageName="Production", transitionType="Inbound", reason="release freeze"
-    )
-    step = pipeline_step(world, name)
-    before = step.snapshot()
-    change = step.apply()
-    assert not change.changed
-    assert holds(step.verify(change))
-    assert step.revert(change).holds
-    assert step.snapshot() == before
-
-
-@pytest.mark.parametrize(("stage", "message"), [("Source", "first stage"), ("Nowhere", "no stage")])
-def test_stages_without_a_transition_are_refused(world: Any, fresh: Any, stage: str, message: str) -> None:
-    name = fresh("pipe")
-    make_pipeline(world, name)
-    with pytest.raises(PermanentCloudError, match=message):
-        pipeline_step(world, name, stage).snapshot()
 
 
 @pytest.mark.parametrize("kinds", ["S", "N", "B", "SN"])
