@@ -1,4 +1,4 @@
-"""Freezes of AWS on their own: buckets, tables and images to freeze, and the responder with no right too many."""
+"""Freezes of AWS on their own: buckets, tables and images, and the responder with no right too many."""
 
 from __future__ import annotations
 
