@@ -34,9 +34,17 @@ def sealed_bucket(world: Any, name: str, key: str) -> Any:
     return s3
 
 
-def prompt_step(world: Any, bucket: str, access: dict[str, str] | None = None) -> Step:
+def prompt_step(world: Any, bucket: str) -> Step:
     prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/prompts/p.txt", role="prompt")
-    return Step(world, FREEZE, access=access, artifacts=(prompt,))
+    return Step(world, FREEZE, artifacts=(prompt,))
+
+
+@pytest.fixture
+def step(world: Any, fresh: Any, key: str) -> Step:
+    """The freeze of an object under the customer's key, with the rights that the printed policy gives."""
+    bucket = fresh("sealed")
+    sealed_bucket(world, bucket, key)
+    return prompt_step(world, bucket)
 
 
 def without_keys(world: Any, step: Step) -> None:
@@ -57,12 +65,7 @@ def lacking(step: Step) -> tuple[str, ...]:
     return missing(context.access, [(type(step.measure), step.target)])
 
 
-def test_objects_under_a_customers_key_are_frozen_with_the_printed_policy(
-    world: Any, fresh: Any, key: str
-) -> None:
-    bucket = fresh("sealed")
-    sealed_bucket(world, bucket, key)
-    step = prompt_step(world, bucket)
+def test_objects_under_a_customers_key_are_frozen_with_the_printed_policy(step: Step) -> None:
     assert lacking(step) == ()
     before = step.snapshot()
     change = step.apply()
@@ -72,11 +75,8 @@ def test_objects_under_a_customers_key_are_frozen_with_the_printed_policy(
 
 
 def test_a_responder_without_the_key_is_refused_before_the_first_change(
-    world: Any, fresh: Any, key: str
+    world: Any, key: str, step: Step
 ) -> None:
-    bucket = fresh("sealed")
-    sealed_bucket(world, bucket, key)
-    step = prompt_step(world, bucket)
     without_keys(world, step)
     described = allow("kms:DescribeKey", on=key)
     role = step.access["role_arn"].rpartition("/")[2]
@@ -87,10 +87,7 @@ def test_a_responder_without_the_key_is_refused_before_the_first_change(
         step.snapshot()
 
 
-def test_a_key_policy_that_says_no_is_seen_by_reading(world: Any, fresh: Any, key: str) -> None:
-    bucket = fresh("sealed")
-    sealed_bucket(world, bucket, key)
-    step = prompt_step(world, bucket)
+def test_a_key_policy_that_says_no_is_seen_by_reading(world: Any, key: str, step: Step) -> None:
     mine = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{WORKLOAD}:root"}, "Resource": "*"}
     no = {"Effect": "Deny", "Principal": {"AWS": step.access["role_arn"]}, "Resource": "*"}
     text = policy({**mine, "Action": "kms:*"}, {**no, "Action": "kms:Decrypt"})
