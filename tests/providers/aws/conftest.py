@@ -88,21 +88,15 @@ class World:
             )
         return mine
 
-    def context(
-        self,
-        workload: Workload,
-        *,
-        folder: str = "",
-        progress: Progress | None = None,
-    ) -> Context[AwsAccess]:
+    def context(self, workload: Workload) -> Context[AwsAccess]:
         incident = f"INC-{uuid4().hex[:8]}"
         run = Run(incident_id=incident, mode=Mode.LIVE, workload=workload, triggered_at=now())
         return Context(
             run=run,
             access=AwsAccess(run, self.settings),
             vault=self.vault(),
-            folder=folder or f"{incident}/data/phases/4/measure/target",
-            progress=progress or Progress(),
+            folder=f"{incident}/data/phases/4/measure/target",
+            progress=Progress(),
         )
 
 

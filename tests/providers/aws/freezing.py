@@ -62,7 +62,6 @@ def objects_step(
     world: Any,
     bucket: str,
     *,
-    folder: str = "memory/",
     approved: str | None = None,
     access: dict[str, str] | None = None,
 ) -> Step:
@@ -70,8 +69,8 @@ def objects_step(
         kind="s3-object", ref=f"arn:aws:s3:::{bucket}/models/a.bin", role="model", approved_sha256=approved
     )
     prompt = S3Object(kind="s3-object", ref=f"arn:aws:s3:::{bucket}/prompts/p.txt", role="prompt")
-    stores = (S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/{folder}"),) if folder else ()
-    return Step(world, "aws.lock-objects", access=access, artifacts=(model, prompt), stores=stores)
+    memory = S3Prefix(kind="s3-prefix", ref=f"arn:aws:s3:::{bucket}/memory/")
+    return Step(world, "aws.lock-objects", access=access, artifacts=(model, prompt), stores=(memory,))
 
 
 def seed_objects(s3: Any, bucket: str) -> dict[str, bytes]:
