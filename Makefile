@@ -29,7 +29,7 @@ chaos: $(VENV)/.dev  ## kill and stop every process in the middle of containment
 	$(BIN)/pytest -m slow tests/chaos --timeout 3600
 
 soak: $(VENV)/.dev  ## run 2,000 containments beside two busy neighbours
-	$(BIN)/pytest -m soak --timeout 7200
+	$(BIN)/pytest -m soak -s --timeout 7200
 
 bench: $(VENV)/.dev  ## measure, and write docs/performance.md
 	$(BIN)/python -m bench

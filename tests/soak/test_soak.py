@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.soak.soak import soak
@@ -20,5 +22,6 @@ def test_two_thousand_containments_beside_two_busy_neighbours_all_end() -> None:
 
 def assert_all_contained(count: int) -> None:
     score = soak(count)
+    sys.stdout.write(f"\n{score}\n")
     assert len(score.seconds) == count
     assert score.others == []
