@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import sys
@@ -33,6 +34,11 @@ def pytest_configure() -> None:
     # How long an example takes is the machine's affair; benchmarks measure.
     settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any machine")
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every later garbage collection what was loaded to collect thousands of tests."""
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -69,6 +70,7 @@ def build_server(host: str, port: int) -> BaseWSGIServer:
 def _warm_up() -> None:
     for service in _WARM:
         get_backend(service)  # type: ignore[call-overload]
+    gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
 
 
 def _announce(url: str, ready_file: Path | None) -> None:

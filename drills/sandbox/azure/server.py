@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -147,6 +148,7 @@ async def run(ready_file: Path | None, ca_file: Path, doors: Doors) -> None:
     }
     serving = asyncio.gather(tls._serve([played]), plain._serve([steering]))
     await _started(tls, plain)
+    gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
     _announce(ports, ready_file)
     await serving
     doorway.close()
