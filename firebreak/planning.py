@@ -78,12 +78,14 @@ async def plan(engine: Engine, request: ContainmentInput) -> Plan:
     workload = await _workload(engine, request)
     run = _run(request, workload)
     context = await engine.blocking(lambda: engine.context(run, f"{run.incident_id}/data/plan"))
-    survey = await _survey(engine, context)
-    taken = await engine.blocking(lambda: list(_taken(engine, run)))
+    survey, taken, held = await asyncio.gather(
+        _survey(engine, context),
+        engine.blocking(lambda: list(_taken(engine, run))),
+        engine.blocking(lambda: marker.holder(engine, workload)),
+    )
     refused = (*taken, *survey.refusals, *(f"the responder lacks {each}" for each in survey.missing))
     if refused:
         return Plan(run=_unstored_ref(request), refusals=refused)
-    held = await engine.blocking(lambda: marker.holder(engine, workload))
     snapshots = await asyncio.gather(*(_snapshot(engine, context, c) for c in survey.candidates))
     unusable = tuple(problem for _, problem in snapshots if problem)
     if unusable:
