@@ -2,8 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
-JOBS   ?= 3
-SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
+JOBS   ?= 4
+SPREAD  = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -22,6 +22,7 @@ demo: $(VENV)/.runtime  ## contain a live rogue agent in the embedded sandbox
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/pytest $(SPREAD)
 
+slow: JOBS = 3
 slow: $(VENV)/.dev  ## run the tests that take minutes or gigabytes, chaos among them
 	$(BIN)/pytest $(SPREAD) -m "slow and not soak" --timeout 3600
 

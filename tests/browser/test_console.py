@@ -66,6 +66,7 @@ def test_an_approval_takes_no_mouse(live: Site, browser: Browser) -> None:
     live.loop.run(live.house.asked(incident))
     live.enter(browser, SAM)
     browser.go(f"{live.url}/incidents/{incident}")
+    browser.until(lambda: browser.run("return document.getElementById('do-approve') !== null"))
     browser.press(TAB)
     assert browser.run("return document.activeElement.className") == "skip"
     browser.press(ENTER)
