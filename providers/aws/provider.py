@@ -90,13 +90,8 @@ class AwsProvider:
 @lru_cache(maxsize=1)
 def known_regions() -> frozenset[str]:
     """Every region in the installed SDK's endpoint data."""
-    session = botocore.session.get_session()
-    partitions = session.get_available_partitions()
-    return frozenset(
-        region
-        for each in partitions
-        for region in session.get_available_regions("ec2", each, allow_non_regional=False)
-    )
+    endpoints = botocore.session.get_session().get_component("data_loader").load_data("endpoints")
+    return frozenset(region for partition in endpoints["partitions"] for region in partition["regions"])
 
 
 def _access_problems(workload: Workload) -> list[str]:
