@@ -43,6 +43,13 @@ class OneTarget:
         finding: Finding = self.measure.revert(change)
         return finding
 
+    def assert_goes_back(self, change: Change, before: dict[str, Any]) -> None:
+        """Reverting restores the state from before, and is safe to repeat."""
+        for _ in range(2):
+            finding = self.revert(change)
+            assert finding.holds, finding
+        assert self.snapshot() == before
+
 
 class OneIdentity:
     """One measure on one identity; the state is the test's to keep."""

@@ -100,9 +100,7 @@ def test_a_version_is_rejected_frozen_and_restored(
     assert "denied: UpdateModelPackage: AccessDeniedException" in probe(findings).observed
     assert change.after["artifacts"][1]["matches"] is True
     assert not step.apply().changed
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
     assert (before["status"], before["description"]) == (status, "as agreed")
     registry.admin.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
 

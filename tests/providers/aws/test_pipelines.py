@@ -72,9 +72,7 @@ def test_promotion_is_stopped_and_resumed(world: Any, fresh: Any) -> None:
     pipeline.enable_stage_transition(pipelineName=name, stageName="Production", transitionType="Inbound")
     findings = step.verify(change)
     assert [finding.holds for finding in findings] == [False, False]
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
 
 
 def test_a_transition_disabled_by_its_owner_stays_disabled(world: Any, fresh: Any) -> None:

@@ -106,9 +106,7 @@ def test_blobs_are_held_proved_and_released(world: Any, kind: dict[str, bool]) -
     again = step.apply()
     assert not again.changed
     assert again.after["objects"] == change.after["objects"]
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
     assert store.ours() == []
     store.blobs.upload_blob("models/a.bin", b"new weights", overwrite=True)
 

@@ -78,9 +78,7 @@ def test_a_model_is_archived_locked_and_released(world: Any) -> None:
     with pytest.raises(RestError, match="ScopeLocked"):
         models.arm.delete(models.ref, ML)
     assert not step.apply().changed
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
     assert models.shown()["isArchived"] is False
     assert models.shown()["tags"] == {"stage": "production"}
 
@@ -258,9 +256,7 @@ def test_a_resource_is_locked_proved_and_released(world: Any) -> None:
     with pytest.raises(RestError, match="ScopeLocked"):
         locked.arm.delete(locked.ref, STORAGE)
     assert not step.apply().changed
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
     assert locked.locks() == []
     assert locked.arm.delete(locked.ref, STORAGE)
 

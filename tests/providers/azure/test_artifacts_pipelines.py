@@ -126,9 +126,7 @@ def test_a_pipeline_is_disabled_proved_and_released(world: Any, pipeline: Any) -
     assert pipeline.start() >= 400
     assert holds(step.verify(change))
     assert not step.apply().changed
-    for _ in range(2):
-        assert step.revert(change).holds
-    assert step.snapshot() == before
+    step.assert_goes_back(change, before)
     assert pipeline.marks() == []
     assert pipeline.start() < 400
 
